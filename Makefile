@@ -1,0 +1,52 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+PYTHON ?= $(shell command -v python3.11 || command -v python3 || command -v python)
+VENV := .venv
+BIN := $(VENV)/bin
+# Passes another package index for torch, e.g. TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu (see README).
+TORCH_INDEX_URL ?=
+TORCH_INDEX := $(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL))
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+CHECKPOINT := checkpoints/ig-llm-tiny-clevr
+DEMO_OUT := demo_output
+REAL_IMAGE := $(wildcard ../shared/real_images/clevr_1.png)
+
+.PHONY: demo test test-slow lint format clean
+
+demo: $(VENV)/.installed-demo
+	$(BIN)/igllm predict docs/examples/clevr_scene.png $(REAL_IMAGE) --model $(CHECKPOINT) --out $(DEMO_OUT) --render
+
+test: $(VENV)/.installed-test lint
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+test-slow: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(VENV)/.torch: constraints.txt
+	@test -n "$(PYTHON)" || { echo "No Python found: install Python 3.11 and run this command again."; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+		{ echo "Python 3.11 is needed (Blender's bpy fits exactly one Python); $(PYTHON) is $$($(PYTHON) --version 2>&1)."; \
+		  echo "Install Python 3.11, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) $(TORCH_INDEX) torch==$$(sed -n 's/^torch==//p' constraints.txt)
+	@touch $@
+
+$(VENV)/.installed-demo: $(VENV)/.torch pyproject.toml constraints.txt
+	$(INSTALL) -e ".[render]"
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.torch pyproject.toml constraints.txt
+	$(INSTALL) -e ".[test]"
+	@touch $@ $(VENV)/.installed-demo
+
+clean:
+	rm -rf $(VENV) $(DEMO_OUT) .pytest_cache .ruff_cache .mypy_cache build *.egg-info

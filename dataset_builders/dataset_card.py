@@ -1,0 +1,83 @@
+"""The README.md of a built folder: a view of the shards on disk, so that later builds merge by themselves."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from datasets import DatasetInfo, SplitDict, SplitInfo
+from datasets.info import DatasetInfosDict
+from datasets.utils.metadata import MetadataConfigs
+from huggingface_hub import DatasetCard, DatasetCardData
+
+from .families import FAMILIES
+from .schema import FEATURES
+
+_BODY = """
+# IG-LLM scenes
+
+Pictures of synthetic scenes with the scene program that rebuilds each of them, rendered with Blender (Cycles on the
+CPU) by the open reference implementation of IG-LLM. Columns: `image`, `scene` (objects with all attributes, pixel
+coordinates and visible pixel counts, camera in OpenCV axes, lamps, seed and index) and `program`.
+
+```python
+from datasets import load_dataset
+
+dataset = load_dataset("path/to/this/folder", "{config}", split="{split}")
+```
+
+| configuration | split | scenes | seed | pixels | samples | bpy |
+|---|---|---|---|---|---|---|
+{rows}
+
+Built by `igllm build`; the same command makes the same scenes and, on the same bpy version, the same pixels.
+Licence: CC BY 4.0.
+"""
+
+
+def write_dataset_card(out: Path) -> None:
+    """Write `out`/README.md with the YAML `configs` and `dataset_info` of every split found below `out`.
+
+    `dataset_info` carries sizes: without it `datasets` would serve stale rows from its cache after a rebuild.
+    """
+    found = {family: _splits_on_disk(out / family) for family in FAMILIES if (out / family).is_dir()}
+    data = DatasetCardData(license="cc-by-4.0", task_categories=["image-to-text"], tags=["inverse-graphics", "3d"])
+    configs = {family: {"data_files": _data_files(family, splits)} for family, splits in found.items()}
+    MetadataConfigs(configs).to_dataset_card_data(data)
+    infos = {family: _dataset_info(family, splits) for family, splits in found.items()}
+    DatasetInfosDict(infos).to_dataset_card_data(data)
+    rows = [_table_row(family, split, files) for family, splits in found.items() for split, files in splits.items()]
+    first = next(iter(found))
+    body = _BODY.format(config=first, split=next(iter(found[first])), rows="\n".join(rows))
+    (out / "README.md").write_text(str(DatasetCard(f"---\n{data.to_yaml()}\n---\n{body}")))
+
+
+def _splits_on_disk(folder: Path) -> dict[str, list[Path]]:
+    by_split = {split: sorted(folder.glob(f"{split}-*.parquet")) for split in FAMILIES[folder.name].splits}
+    return {split: files for split, files in by_split.items() if files}
+
+
+def _data_files(family: str, splits: dict[str, list[Path]]) -> list[dict[str, str]]:
+    return [{"split": split, "path": f"{family}/{split}-*.parquet"} for split in splits]
+
+
+def _dataset_info(family: str, splits: dict[str, list[Path]]) -> DatasetInfo:
+    sizes = SplitDict(dataset_name=family)
+    for split, files in splits.items():
+        num_bytes, num_rows = sum(file.stat().st_size for file in files), sum(_num_rows(file) for file in files)
+        sizes.add(SplitInfo(split, num_bytes=num_bytes, num_examples=num_rows))
+    total = sum(info.num_bytes for info in sizes.values())
+    return DatasetInfo(config_name=family, features=FEATURES, splits=sizes, download_size=total, dataset_size=total)
+
+
+def _num_rows(file: Path) -> int:
+    return int(pq.read_metadata(file).num_rows)
+
+
+def _table_row(family: str, split: str, files: list[Path]) -> str:
+    parameters: dict[str, Any] = json.loads((files[0].parent / f"{split}.build.json").read_text())
+    first = pq.read_table(files[0], columns=["scene"]).slice(0, 1).to_pylist()[0]["scene"]
+    pixels = f"{parameters['width']}x{parameters['height']}"
+    scenes = sum(_num_rows(file) for file in files)
+    values = (family, split, scenes, parameters["seed"], pixels, parameters["samples"], first["bpy_version"])
+    return "| " + " | ".join(str(value) for value in values) + " |"

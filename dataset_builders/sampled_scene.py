@@ -1,0 +1,40 @@
+"""What a sampler hands to a renderer: a scene program with its camera, its lamps and where it came from."""
+
+from dataclasses import dataclass
+
+from modeling_igllm import ClevrObject, SceneProgram
+
+from .camera import Camera, Vector3
+
+
+@dataclass(frozen=True)
+class AreaLight:
+    """A square area lamp aimed at the world origin: place in metres, `energy` in watts, side length in metres."""
+
+    name: str
+    location: Vector3
+    energy: float
+    size: float
+
+
+@dataclass(frozen=True)
+class SampledScene:
+    """One drawn scene: everything that decides its picture, and the numbers that reproduce it.
+
+    `visible_pixels[i]` counts the pixels of object i at 320x240 against the analytic shapes (spec BENCHMARKS).
+    """
+
+    objects: tuple[ClevrObject, ...]
+    camera: Camera
+    lights: tuple[AreaLight, ...]
+    visible_pixels: tuple[int, ...]
+    family: str
+    split: str
+    seed: int
+    index: int
+    attempt: int
+
+    @property
+    def program(self) -> SceneProgram:
+        """The scene as data of the scene-program language."""
+        return SceneProgram(self.objects)
