@@ -1,15 +1,14 @@
-"""Configurations of IG-LLM: the whole model (`IGLLMConfig`) and its small convolutional vision tower (`SceneTowerConfig`).
+"""Configurations of IG-LLM: the whole model, and its small convolutional vision tower.
 
 Source: spec MODEL ("what the published system is"). The published model is `IGLLMConfig` with a CLIP tower, a Llama
 language model, `projector_type="linear"` and `number_head="tanh_mlp_gelu"`; the defaults are those values.
 """
 
 import math
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
 from transformers import LlavaConfig, PreTrainedConfig
-
 
 SCENE_TOWER_MODEL_TYPE = "igllm_scene_tower"
 # Height and width are padded to this multiple: the deepest stage of the tower has stride 32.
@@ -120,11 +119,20 @@ class IGLLMConfig(LlavaConfig):
     """
 
     model_type = "igllm"
-    keys_to_ignore_at_inference = ["past_key_values", "ce_loss", "number_loss", "image_hidden_states"]
+    keys_to_ignore_at_inference: ClassVar[list[str]] = [
+        "past_key_values",
+        "ce_loss",
+        "number_loss",
+        "image_hidden_states",
+    ]
 
-    image_seq_length: int | None = None
-    vision_feature_layer: int | list[int] | None = None
-    vision_feature_select_strategy: Literal["default", "full"] | None = None
+    # Configurations once constructed, whatever was given.
+    vision_config: Any = None
+    text_config: Any = None
+    # None asks for the value that fits the tower.
+    image_seq_length: int | None = None  # type: ignore[assignment]
+    vision_feature_layer: int | list[int] | None = None  # type: ignore[assignment]
+    vision_feature_select_strategy: Literal["default", "full"] | None = None  # type: ignore[assignment]
     num_token_id: int | None = None
     number_head: Literal["tanh_mlp_gelu", "linear", "none"] = "tanh_mlp_gelu"
     number_scale: int | float = 1.0
@@ -148,6 +156,12 @@ class IGLLMConfig(LlavaConfig):
         """Whether the vision tower is a [`SceneTowerModel`] (compared by name: Hub code has classes of its own)."""
         return self.vision_config.model_type == SCENE_TOWER_MODEL_TYPE
 
+    @property
+    def vision_feature_layers(self) -> list[int]:
+        """`vision_feature_layer` as a list, also where it is one number."""
+        layer: Any = self.vision_feature_layer
+        return [layer] if isinstance(layer, int) else list(layer)
+
     def _count_image_tokens(self) -> int:
         """Image tokens that the tower of `vision_config` makes of one image."""
         if self.uses_scene_tower:
@@ -163,10 +177,11 @@ class IGLLMConfig(LlavaConfig):
                 f"vision_feature_select_strategy='full', got {self.vision_feature_layer} and "
                 f"{self.vision_feature_select_strategy!r}."
             )
-        if self.image_seq_length != self._count_image_tokens():
+        expected = self._count_image_tokens()
+        if self.image_seq_length != expected:
             raise ValueError(
-                f"image_seq_length={self.image_seq_length} does not match the {self._count_image_tokens()} tokens that "
-                "vision_config makes of one image; leave it out to have it derived."
+                f"image_seq_length={self.image_seq_length} does not match the {expected} tokens that vision_config "
+                "makes of one image; leave it out to have it derived."
             )
 
     def validate_numbers(self) -> None:

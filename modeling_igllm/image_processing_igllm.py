@@ -1,6 +1,7 @@
 """Image processor of IG-LLM on Pillow and NumPy: no torchvision (spec MODEL, "image")."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -13,8 +14,8 @@ class IGLLMImageProcessor(PilBackend):
     r"""
     Pads to the aspect ratio of `size` with the mean colour, resizes, rescales to [0, 1] and normalises.
 
-    Accepted: Pillow images of any mode but `F`, and arrays or tensors (H, W), (H, W, C) or (C, H, W) with 1, 3 or 4
-    channels in uint8, uint16 or floating point within [0, 1]. EXIF orientation is applied, 16 bits become 8, and
+    Accepted: Pillow images of any mode but `I` and `F`, and arrays or tensors (H, W), (H, W, C) or (C, H, W) with 1, 3
+    or 4 channels in uint8, uint16 or floating point within [0, 1]. EXIF orientation is applied, 16 bits become 8, and
     transparency (alpha channel or palette) is composited on white. `pixel_values` are (B, 3, height, width), float32.
 
     Args:
@@ -31,7 +32,7 @@ class IGLLMImageProcessor(PilBackend):
     resample = PILImageResampling.BICUBIC
     image_mean = OPENAI_CLIP_MEAN
     image_std = OPENAI_CLIP_STD
-    size = {"height": 336, "width": 336}
+    size: ClassVar[dict[str, int]] = {"height": 336, "width": 336}
     default_to_square = True
     do_pad = True
     do_resize = True
@@ -39,7 +40,7 @@ class IGLLMImageProcessor(PilBackend):
     do_normalize = True
     do_convert_rgb = True
 
-    def process_image(self, image: Any, **kwargs: Any) -> np.ndarray:
+    def process_image(self, image: Any, **kwargs: Any) -> np.ndarray:  # type: ignore[override]
         """One image of any accepted kind -> (3, H, W) uint8.
 
         Raises:
@@ -51,7 +52,7 @@ class IGLLMImageProcessor(PilBackend):
             image = _to_eight_bit_array(np.asarray(image))
         return super().process_image(image, **kwargs)
 
-    def _preprocess(
+    def _preprocess(  # type: ignore[override]
         self,
         images: list[np.ndarray],
         do_resize: bool,
@@ -83,9 +84,7 @@ class IGLLMImageProcessor(PilBackend):
         return BatchFeature(data={"pixel_values": pixel_values}, tensor_type=return_tensors)
 
 
-def pad_to_aspect_ratio(
-    image: np.ndarray, height: int, width: int, mean: tuple[float, ...] = OPENAI_CLIP_MEAN
-) -> np.ndarray:
+def pad_to_aspect_ratio(image: np.ndarray, height: int, width: int, mean: Sequence[float]) -> np.ndarray:
     """Centre `image` (3, H, W) uint8 on a canvas of the ratio height : width, filled with `mean` (in [0, 1])."""
     image_height, image_width = image.shape[1:]
     padded_height = max(image_height, round(image_width * height / width))
@@ -100,15 +99,19 @@ def pad_to_aspect_ratio(
 
 def _to_eight_bit_image(image: Image.Image) -> Image.Image:
     """Reduce 16-bit greyscale to 8 bits by its high byte; Pillow's own conversion would clip it to white."""
-    if image.mode == "F":
-        raise ValueError("Images of Pillow mode 'F' have no known range; convert them to 8 bits first.")
-    if image.mode != "I" and not image.mode.startswith("I;16"):
+    if image.mode in ("I", "F"):
+        raise ValueError(f"Images of Pillow mode {image.mode!r} have no known range; convert them to 8 bits first.")
+    if not image.mode.startswith("I;16"):
         return image
-    return Image.fromarray(_to_eight_bit_array(np.asarray(image).astype(np.uint16)))
+    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
 
 
 def _to_eight_bit_array(image: np.ndarray) -> np.ndarray:
-    """An array of uint8, uint16 or floats in [0, 1] -> uint8 of the same shape."""
+    """An array of uint8, uint16 or floats in [0, 1] -> uint8; (H, W) becomes (1, H, W)."""
+    if image.ndim not in (2, 3) or 0 in image.shape:
+        raise ValueError(f"An image array must be (H, W), (H, W, C) or (C, H, W), got shape {image.shape}.")
+    if image.ndim == 2:
+        image = image[None]
     if image.dtype == np.uint8:
         return image
     if image.dtype == np.uint16:

@@ -22,8 +22,7 @@ from transformers.utils.generic import can_return_tuple
 from .configuration_igllm import IGLLMConfig
 from .generation_igllm import SceneGenerationMixin
 from .modeling_scene_tower import SceneTowerModel
-from .numeric_head import NumericHead, number_loss
-
+from .numeric_head import NumericHead, NumericLinear, number_loss
 
 # The published decoding limit (spec MODEL, "decoding"); transformers' own default of 20 cuts every program.
 MAX_NEW_TOKENS = 1024
@@ -51,16 +50,23 @@ class IGLLMPreTrainedModel(LlavaPreTrainedModel):
     """LLaVA's base class with IG-LLM's configuration; the numeric head is kept in float32 at any loading dtype."""
 
     config: IGLLMConfig
-    _keep_in_fp32_modules_strict = {"numeric_head"}
+    _keep_in_fp32_modules_strict = {"numeric_head"}  # noqa: RUF012  # as PreTrainedModel declares it
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         """PyTorch's own initialisation for the numeric head: its scale follows the hidden size; else LLaVA's."""
         super()._init_weights(module)
-        if isinstance(module, NumericHead):
-            for layer in module.layers:
-                if isinstance(layer, nn.Linear):
-                    init.kaiming_uniform_(layer.weight, a=5**0.5)
+        if isinstance(module, NumericLinear):
+            init.kaiming_uniform_(module.weight, a=5**0.5)
+
+
+def build_projector(config: IGLLMConfig) -> nn.Module:
+    """The published single linear layer (4,198,400 parameters at 1024 -> 4096), or LLaVA's two."""
+    if config.projector_type == "mlp2x_gelu":
+        return LlavaMultiModalProjector(config)
+    return nn.Linear(
+        config.vision_config.hidden_size * len(config.vision_feature_layers), config.text_config.hidden_size
+    )
 
 
 class IGLLMModel(IGLLMPreTrainedModel, LlavaModel):
@@ -70,16 +76,12 @@ class IGLLMModel(IGLLMPreTrainedModel, LlavaModel):
         # LlavaModel's own constructor would ask AutoModel for the tower, which knows the scene tower only when it
         # has been registered, and under one module name.
         LlavaPreTrainedModel.__init__(self, config)
-        vision_config, text_config = config.vision_config, config.text_config
+        vision_config = config.vision_config
         self.vision_tower = (
             SceneTowerModel(vision_config) if config.uses_scene_tower else AutoModel.from_config(vision_config)
         )
-        self.multi_modal_projector = (
-            nn.Linear(vision_config.hidden_size, text_config.hidden_size)
-            if config.projector_type == "linear"
-            else LlavaMultiModalProjector(config)
-        )
-        self.language_model = AutoModel.from_config(text_config)
+        self.multi_modal_projector = build_projector(config)  # type: ignore[assignment]
+        self.language_model = AutoModel.from_config(config.text_config)
         self.post_init()
 
     def project_image_features(self, image_features: torch.Tensor) -> dict[str, BaseModelOutputWithPooling]:
@@ -89,7 +91,8 @@ class IGLLMModel(IGLLMPreTrainedModel, LlavaModel):
             image_features (`torch.Tensor` (B, image_seq_length, tower hidden size)): Output of `encode_images`.
         """
         projected = self.multi_modal_projector(image_features.to(self.dtype))
-        return {"image": BaseModelOutputWithPooling(pooler_output=list(projected))}
+        # LLaVA keeps one tensor for each image in this field.
+        return {"image": BaseModelOutputWithPooling(pooler_output=list(projected))}  # type: ignore[arg-type]
 
     def forward(
         self,
@@ -140,10 +143,8 @@ class IGLLMForSceneProgram(IGLLMPreTrainedModel, SceneGenerationMixin, LlavaForC
         Returns:
             `torch.Tensor` (B, image_seq_length, tower hidden size): To be passed as `image_features`.
         """
-        layer = self.config.vision_feature_layer
-        layers = [layer] if isinstance(layer, int) else layer
         hidden_states = self.model.vision_tower(pixel_values, output_hidden_states=True).hidden_states
-        features = torch.cat([hidden_states[index] for index in layers], dim=-1)
+        features = torch.cat([hidden_states[layer] for layer in self.config.vision_feature_layers], dim=-1)
         return features[:, 1:] if self.config.vision_feature_select_strategy == "default" else features
 
     @can_return_tuple
@@ -224,7 +225,7 @@ class IGLLMForSceneProgram(IGLLMPreTrainedModel, SceneGenerationMixin, LlavaForC
             return
         if number_labels is None:
             raise ValueError("labels need number_labels beside them: the model has a numeric head to be trained.")
-        is_number = labels == self.config.num_token_id
+        is_number = labels.eq(self.config.num_token_id)  # type: ignore[arg-type]  # given if there is a head
         output.number_loss = number_loss(output.numbers, number_labels, is_number, number_loss_denominator)
         output.loss = output.ce_loss + self.config.float_w * output.number_loss
 

@@ -45,8 +45,7 @@ class SceneTowerPreTrainedModel(PreTrainedModel):
     config: SceneTowerConfig
     base_model_prefix = "scene_tower"
     main_input_name = "pixel_values"
-    input_modalities = ("image",)
-    _no_split_modules = ["ResidualBlock"]
+    _no_split_modules = ["ResidualBlock"]  # noqa: RUF012  # as PreTrainedModel declares it
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:

@@ -7,6 +7,13 @@ import torch
 from torch import nn
 
 
+class NumericLinear(nn.Linear):
+    """A float32 linear layer of the numeric head; a class of its own so that it keeps PyTorch's initialisation."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__(inputs, outputs, dtype=torch.float32)
+
+
 class NumericHead(nn.Module):
     """Tanh -> Linear(h, h) -> GELU -> Linear(h, 1), or one Linear(h, 1), on the state that predicts the number token.
 
@@ -25,11 +32,11 @@ class NumericHead(nn.Module):
         self.layers = nn.Sequential()
         if variant == "tanh_mlp_gelu":
             self.layers.append(nn.Tanh())
-            self.layers.append(nn.Linear(hidden_size, hidden_size, dtype=torch.float32))
+            self.layers.append(NumericLinear(hidden_size, hidden_size))
             self.layers.append(nn.GELU())
         elif variant != "linear":
             raise ValueError(f"variant must be 'tanh_mlp_gelu' or 'linear', got {variant!r}.")
-        self.layers.append(nn.Linear(hidden_size, 1, dtype=torch.float32))
+        self.layers.append(NumericLinear(hidden_size, 1))
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """Map hidden states (..., h) of any dtype to numbers (...) in float32, in the program's units."""
@@ -80,4 +87,4 @@ def number_loss(
     return squared_error / denominator
 
 
-__all__ = ["NumericHead", "number_loss"]
+__all__ = ["NumericHead", "NumericLinear", "number_loss"]

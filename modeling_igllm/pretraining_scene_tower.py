@@ -1,5 +1,6 @@
 """Pre-training of the scene tower on the renderer's ground truth: centres, attributes, colour, position, yaw."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -13,9 +14,9 @@ from .configuration_igllm import SceneTowerConfig
 from .modeling_scene_tower import SceneTowerModel, SceneTowerPreTrainedModel
 from .scene_tower_targets import CLASSES, IGNORED_CLASS, REGRESSIONS
 
-
 # Probability of a centre before training (RetinaNet, arXiv 1708.02002), so that the many empty cells do not dominate.
 CENTER_PRIOR = 0.1
+HEAD_STD = 0.01
 # Exponents of CenterNet's focal loss (arXiv 1904.07850, equation 1).
 FOCAL_ALPHA, FOCAL_BETA = 2, 4
 HEAD_CHANNELS = {"heatmap": 1, **{name: len(words) for name, words in CLASSES.items()}, **REGRESSIONS}
@@ -38,6 +39,13 @@ class SceneTowerPreTrainingOutput(ModelOutput):
     predictions: dict[str, torch.Tensor] | None = None
 
 
+class SceneTowerHeads(nn.Conv2d):
+    """One 1x1 convolution for all targets, with an initialisation of its own."""
+
+    def __init__(self, feature_channels: int):
+        super().__init__(feature_channels, sum(HEAD_CHANNELS.values()), 1)
+
+
 class SceneTowerForPreTraining(SceneTowerPreTrainedModel):
     """The scene tower with one 1x1 convolution for all targets on its stride-8 map.
 
@@ -48,17 +56,18 @@ class SceneTowerForPreTraining(SceneTowerPreTrainedModel):
     def __init__(self, config: SceneTowerConfig):
         super().__init__(config)
         self.scene_tower = SceneTowerModel(config)
-        self.heads = nn.Conv2d(config.feature_channels, sum(HEAD_CHANNELS.values()), 1)
+        self.heads = SceneTowerHeads(config.feature_channels)
         self.post_init()
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """As the tower, and the centre prior as the first bias."""
+        """As the tower; heads that begin near zero, with the centre prior as their first bias."""
         super()._init_weights(module)
-        if isinstance(module, SceneTowerForPreTraining):
-            bias = torch.zeros_like(module.heads.bias)
-            bias[0] = torch.logit(torch.tensor(CENTER_PRIOR))
-            init.copy_(module.heads.bias, bias)
+        if isinstance(module, SceneTowerHeads):
+            init.normal_(module.weight, std=HEAD_STD)
+            bias = torch.zeros(module.out_channels)
+            bias[0] = math.log(CENTER_PRIOR / (1 - CENTER_PRIOR))
+            init.copy_(module.bias, bias)  # type: ignore[arg-type]  # it has a bias
 
     @can_return_tuple
     def forward(
@@ -83,19 +92,26 @@ class SceneTowerForPreTraining(SceneTowerPreTrainedModel):
                 `config.color_supervision="rgb"`.
         """
         maps = self.heads(self.scene_tower.feature_map(pixel_values)).float()
-        predictions = dict(zip(HEAD_CHANNELS, maps.split(list(HEAD_CHANNELS.values()), dim=1)))
-        output = SceneTowerPreTrainingOutput(predictions=predictions)
-        if heatmap is not None:
-            classes = {"size": size, "color": color, "material": material, "shape": shape}
-            if self.config.color_supervision == "rgb":
-                del classes["color"]
-            losses = {"heatmap": center_focal_loss(predictions["heatmap"][:, 0], heatmap)}
-            losses |= {name: class_loss(predictions[name], target) for name, target in classes.items()}
-            regressions = {"rgb": rgb, "position": position, "yaw": yaw, "offset": offset}
-            losses |= {name: regression_loss(predictions[name], target) for name, target in regressions.items()}
-            output.losses = losses
-            output.loss = torch.stack(list(losses.values())).sum()
-        return output
+        predictions = dict(zip(HEAD_CHANNELS, maps.split(list(HEAD_CHANNELS.values()), dim=1), strict=True))
+        targets = {"heatmap": heatmap, "size": size, "color": color, "material": material, "shape": shape}
+        targets |= {"rgb": rgb, "position": position, "yaw": yaw, "offset": offset}
+        given = {name: target for name, target in targets.items() if target is not None}
+        if not given:
+            return SceneTowerPreTrainingOutput(predictions=predictions)
+        if len(given) < len(targets):
+            missing = ", ".join(targets.keys() - given.keys())
+            raise ValueError(f"Targets came without {missing}: pass all results of scene_tower_targets.")
+        losses = {name: target_loss(name, predictions[name], target) for name, target in given.items()}
+        if self.config.color_supervision == "rgb":
+            del losses["color"]
+        return SceneTowerPreTrainingOutput(torch.stack(list(losses.values())).sum(), losses, predictions)
+
+
+def target_loss(name: str, prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Loss of one target by its name: focal for the heat map, cross-entropy for classes, smooth L1 for values."""
+    if name == "heatmap":
+        return center_focal_loss(prediction[:, 0], target)
+    return class_loss(prediction, target) if name in CLASSES else regression_loss(prediction, target)
 
 
 def center_focal_loss(logits: torch.Tensor, heatmap: torch.Tensor) -> torch.Tensor:

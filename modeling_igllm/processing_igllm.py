@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from transformers import BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
+from transformers import BatchFeature, PreTrainedConfig, PreTrainedTokenizerBase, ProcessorMixin
 from transformers.image_processing_utils import BaseImageProcessor
 
+from .image_processing_igllm import IGLLMImageProcessor
 from .scene_prediction import ScenePrediction
 from .scene_program import SceneProgram
 from .terminals import NUMBER_STYLES, Terminal, decode_terminals, encode_terminals, number_token_id, program_terminals
-
 
 PUBLISHED_PROMPT = "<image>\nWhat Python Blender code could be used to produce the scene?"
 PUBLISHED_ANSWER_PREFIX = "The scene can be produced with:\n```python\n"
@@ -66,6 +66,24 @@ class IGLLMProcessor(ProcessorMixin):
         self.num_token_id = number_token_id(tokenizer) if numbers == "token" else None
         super().__init__(image_processor, tokenizer, chat_template=chat_template)
 
+    @classmethod
+    def _get_arguments_from_pretrained(
+        cls, pretrained_model_name_or_path: str, processor_dict: dict[str, Any] | None = None, **kwargs: Any
+    ) -> list[Any]:
+        """Load the tokenizer and, by its class, the image processor of this folder.
+
+        AutoImageProcessor would ask for `trust_remote_code` to load a class that is at hand here.
+        """
+        saved = (processor_dict or {}).get("image_processor", {})
+        if saved.get("image_processor_type") != IGLLMImageProcessor.__name__:
+            return super()._get_arguments_from_pretrained(pretrained_model_name_or_path, processor_dict, **kwargs)
+        image_processor = IGLLMImageProcessor.from_pretrained(pretrained_model_name_or_path, **kwargs)
+        # Without a configuration AutoTokenizer would read the model's, and stop to ask whether it may run its code.
+        tokenizer = cls._load_tokenizer_from_pretrained(
+            "tokenizer", pretrained_model_name_or_path, config=PreTrainedConfig(), **kwargs
+        )
+        return [image_processor, tokenizer]
+
     def replace_image_token(self, image_inputs: dict[str, Any], image_idx: int, **kwargs: Any) -> str:
         """The text that one `<image>` becomes: a placeholder for every image token."""
         return self.image_token * self.num_image_tokens
@@ -83,8 +101,8 @@ class IGLLMProcessor(ProcessorMixin):
         if (images is None) == (batch_size is None):
             raise ValueError("Give either images, or the batch_size of prompts for cached image features.")
         image_inputs = {} if images is None else self.image_processor(images, return_tensors="pt")
-        count = batch_size if images is None else len(image_inputs["pixel_values"])
-        input_ids = torch.tensor([self.encode_prompt_text()] * count)
+        prompt = torch.tensor(self.encode_prompt_text())
+        input_ids = prompt.repeat(batch_size or len(image_inputs["pixel_values"]), 1)
         return BatchFeature({"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids), **image_inputs})
 
     def encode_training(self, images: Any | None, scenes: Sequence[SceneProgram], **augmentation: Any) -> BatchFeature:
@@ -122,13 +140,15 @@ class IGLLMProcessor(ProcessorMixin):
             `ValueError`: If the sequences do not begin with the prompt of `encode_prompt` and no length is given, or
                 numbers are missing. A text that is no program is no such error: see `ScenePrediction.error`.
         """
-        if self.numbers == "token" and numbers is None:
-            raise ValueError("This processor writes numbers as [NUM]: pass `numbers`, the values from `generate`.")
         if prompt_length is None:
             prompt_length = self._own_prompt_length(sequences)
         answers = sequences[:, prompt_length:].tolist()
-        values = [None] * len(answers) if self.num_token_id is None else numbers[:, prompt_length:].tolist()
-        return [self._decode_answer(ids, answer_values) for ids, answer_values in zip(answers, values, strict=True)]
+        if self.numbers != "token":
+            return [self._decode_answer(ids, None) for ids in answers]
+        if numbers is None:
+            raise ValueError("This processor writes numbers as [NUM]: pass `numbers`, the values from `generate`.")
+        answer_values = numbers[:, prompt_length:].tolist()
+        return [self._decode_answer(ids, values) for ids, values in zip(answers, answer_values, strict=True)]
 
     def encode_prompt_text(self) -> list[int]:
         """Token ids of the prompt, with a placeholder for every image token and the tokenizer's start token."""
@@ -158,7 +178,7 @@ class IGLLMProcessor(ProcessorMixin):
         text = decode_terminals([[token_id] for token_id in ids], self.tokenizer)
         if values is None:
             return ScenePrediction.from_text(text, rotation=self.rotation)
-        numbers = tuple(value for token_id, value in zip(ids, values) if token_id == self.num_token_id)
+        numbers = tuple(values[place] for place, token_id in enumerate(ids) if token_id == self.num_token_id)
         return ScenePrediction.from_text(text, numbers, rotation=self.rotation)
 
 

@@ -27,9 +27,7 @@ class ScenePrediction:
     error: SceneProgramError | None = None
 
     @classmethod
-    def from_text(
-        cls, text: str, numbers: tuple[float, ...] | None = None, rotation: str = "6d"
-    ) -> "ScenePrediction":
+    def from_text(cls, text: str, numbers: tuple[float, ...] | None = None, rotation: str = "6d") -> "ScenePrediction":
         """Parse an answer.
 
         Args:
@@ -39,7 +37,9 @@ class ScenePrediction:
         """
         values = () if numbers is None else tuple(numbers)
         try:
-            scene = _wrap_yaw(parse_program(text, rotation=rotation, numbers=None if numbers is None else list(values)))
+            scene = _wrap_yaw(
+                parse_program(text, rotation=rotation, numbers=None if numbers is None else list(values))
+            )
         except SceneProgramError as error:
             return cls(text, values, error=error)
         return cls(text, values, program=format_program(scene), scene=scene)

@@ -1,4 +1,4 @@
-"""Training targets of the scene tower: objects with pixel coordinates become dense maps (CenterNet, arXiv 1904.07850)."""
+"""Targets of the scene tower: objects with pixel coordinates become dense maps (CenterNet, arXiv 1904.07850)."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,6 @@ import torch
 
 from .configuration_igllm import CELL_STRIDE, SceneTowerConfig
 from .vocabulary import COLORS, MATERIALS, SHAPES, SIZES
-
 
 IGNORED_CLASS = -100
 # Standard deviation in cells of the Gaussian around a centre.
@@ -56,7 +55,7 @@ def scene_tower_targets(objects: list[TowerObject], config: SceneTowerConfig) ->
     height, width = config.feature_size
     cells = torch.tensor([item.center for item in objects]).reshape(-1, 2) / CELL_STRIDE
     inside = ((cells >= 0) & (cells < torch.tensor([width, height]))).all(dim=1)
-    objects = [item for item, is_inside in zip(objects, inside.tolist()) if is_inside]
+    objects = [item for item, is_inside in zip(objects, inside.tolist(), strict=True) if is_inside]
     cells = cells[inside]
     targets = {"heatmap": _heatmap(cells, height, width)}
     if not objects:

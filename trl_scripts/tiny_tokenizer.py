@@ -21,7 +21,6 @@ from modeling_igllm import (
 )
 from modeling_igllm.vocabulary import SPELLINGS
 
-
 IMAGE_TOKEN = "<image>"
 # Random attribute orders that are looked at; every pair of neighbours occurs in far fewer.
 SHUFFLES = 300

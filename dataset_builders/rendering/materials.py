@@ -2,31 +2,14 @@
 
 import bpy
 
-# Value / 255, used directly as linear shader colour as the CLEVR generator does.
-COLOR_VALUES = {
-    "gray": (87, 87, 87),
-    "red": (173, 35, 35),
-    "blue": (42, 75, 215),
-    "green": (29, 105, 20),
-    "brown": (129, 74, 25),
-    "purple": (129, 38, 192),
-    "cyan": (41, 208, 208),
-    "yellow": (255, 238, 51),
-}
+from ..palette import RGB
+
 RUBBER_IOR = 1.25
 RUBBER_ROUGHNESS = 0.59
 RUBBER_SHEEN = 0.2
 METAL_MIX = 0.6
 METAL_ROUGHNESS = (0.447, 0.1)
 GROUND_GRAY = 0.8
-
-RGB = tuple[float, float, float]
-
-
-def named_color(name: str) -> RGB:
-    """Return a CLEVR colour as linear RGB in [0, 1]; KeyError for an unknown name."""
-    red, green, blue = COLOR_VALUES[name]
-    return red / 255, green / 255, blue / 255
 
 
 def make_material(kind: str, color: RGB) -> bpy.types.Material:
@@ -41,6 +24,19 @@ def make_ground_material() -> bpy.types.Material:
     material, tree = _new_material("ground")
     _connect_surface(tree, _add(tree, "ShaderNodeBsdfDiffuse", Color=(GROUND_GRAY, GROUND_GRAY, GROUND_GRAY, 1.0)))
     return material
+
+
+def make_principled_copy(material: bpy.types.Material) -> bpy.types.Material:
+    """Create the Principled BSDF nearest to one of this module's materials: the only kind that glTF export knows."""
+    copy, tree = _new_material(material.name)
+    # Every surface here has its colour in the first node that has one, and is metal exactly if it has no diffuse node.
+    nodes = material.node_tree.nodes if material.node_tree else []
+    color = next(tuple(node.inputs["Color"].default_value) for node in nodes if "Color" in node.inputs)
+    is_metal = not any(node.type == "BSDF_DIFFUSE" for node in nodes)
+    roughness = sum(METAL_ROUGHNESS) / 2 if is_metal else RUBBER_ROUGHNESS
+    principled = {"Base Color": color, "Metallic": float(is_metal), "Roughness": roughness}
+    _connect_surface(tree, _add(tree, "ShaderNodeBsdfPrincipled", **principled))
+    return copy
 
 
 def _new_material(name: str) -> tuple[bpy.types.Material, bpy.types.NodeTree]:

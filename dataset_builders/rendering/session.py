@@ -15,9 +15,10 @@ from PIL import Image
 from modeling_igllm import ClevrObject
 
 from ..camera import Camera
+from ..palette import named_color
 from ..sampled_scene import AreaLight
 from ..visibility import CLEVR_RADII
-from .materials import make_ground_material, make_material, named_color
+from .materials import make_ground_material, make_material
 from .meshes import make_shape_mesh
 
 # Real CLEVR images show a background of sRGB 104 where lamps and sun alone give 90: the missing light is this grey

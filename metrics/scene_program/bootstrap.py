@@ -14,17 +14,19 @@ _CHUNK = 100
 def pooled_scores(ratios: dict[str, Ratio]) -> dict[str, float]:
     """Scores over all scenes with their 95 % bootstrap interval (METRICS).
 
-    A score is linear in nothing but per-scene sums, so a resample is a vector of how often each scene is drawn, and all
+    A score needs no more of a scene than its two sums, so a resample is how often each scene is drawn, and all
     resamples of all scores are two matrix products.
 
     Args:
         ratios: score name -> its per-scene numerators and denominators.
 
     Returns:
-        `name`, `name_lo` and `name_hi` for each; NaN where the denominators sum to 0. An interval is over the resamples
-        in which the score is defined.
+        `name`, `name_lo` and `name_hi` for each; NaN where the denominators sum to 0. An interval is over those
+        resamples in which the score is defined.
     """
-    numerators, denominators = (np.stack(part, axis=1).astype(np.float64) for part in zip(*ratios.values(), strict=True))
+    numerators, denominators = (
+        np.stack(part, axis=1).astype(np.float64) for part in zip(*ratios.values(), strict=True)
+    )
     scores = divide(numerators.sum(axis=0), denominators.sum(axis=0))
     low, high = _percentiles(_resampled(numerators, denominators))
     return {

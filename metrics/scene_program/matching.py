@@ -31,7 +31,7 @@ class Pairs:
 
 
 def match_by_distance(predicted: ObjectTable, true: ObjectTable) -> Pairs:
-    """Pairs up min(#predicted, #true) objects per scene with the least sum of distances (METRICS, Hungarian matching)."""
+    """Pairs up min(#predicted, #true) objects per scene with the least sum of distances (METRICS, Hungarian)."""
     columns: list[tuple[np.ndarray, ...]] = []
     for scene, (first_predicted, first_true, distances) in enumerate(_scene_distances(predicted, true)):
         rows, cols = linear_sum_assignment(distances)
@@ -58,8 +58,9 @@ def scene_sums(pairs: Pairs, values: np.ndarray, scenes: int) -> tuple[np.ndarra
 def count_right(predicted: ObjectTable, true: ObjectTable, limits: np.ndarray) -> np.ndarray:
     """Counts right objects: the most one-to-one pairs that agree in every attribute and are close enough.
 
-    Minimising the distance alone may hand a right object's partner to a wrong one, and then *adding* a wrong object can
-    raise F1, which METRICS forbids; a maximum matching of the pairs that may count cannot do that.
+    Minimising the distance alone may hand a right object's partner to a wrong one. Then *adding* a wrong object can
+    push others into right pairs and raise F1, which METRICS forbids; the largest matching of the pairs that may count
+    cannot do that, and is the same wherever errors are small beside the gaps between objects.
 
     Args:
         predicted: the predicted objects.

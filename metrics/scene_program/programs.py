@@ -1,6 +1,6 @@
-"""Reads program texts into flat tables of objects: the only file of this metric that knows the scene-program language.
+"""Reads program texts into flat tables of objects: the only file here that knows the scene-program language.
 
-A pushed metric replaces the one import from `modeling_igllm` below by imports from the language's files lying beside it.
+A pushed metric replaces the one import from `modeling_igllm` below by imports from the language's files beside it.
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from modeling_igllm import (
     ClevrObject,
     Point2D,
     PosedObject,
+    Rotation,
     SceneObject,
     SceneProgram,
     SceneProgramError,
@@ -78,8 +79,8 @@ def read_corpus(
         predictions: one program text per scene; what does not parse is an empty scene and marked invalid.
         references: as many program texts, all of one kind; each must parse.
         rotation: the representation rotations are written in (SCENE_PROGRAM, section Rotations).
-        published_quirks: read as the published evaluator did (METRICS): a missing number of a prediction is 0, and a 6d
-            rotation is its two raw rows and their cross product.
+        published_quirks: read as the published evaluator did (METRICS): a missing number of a prediction is 0, and
+            a 6d rotation is its two raw rows and their cross product.
 
     Raises:
         ValueError: no scenes, different lengths, a reference that does not parse, references of no or several kinds.
@@ -104,7 +105,7 @@ def read_corpus(
 
 
 def read_prediction(text: str, kind: type, rotation: str) -> SceneProgram | None:
-    """The scene that `text` states, or None (counted by `invalid_rate`) if it is no program of objects of this kind."""
+    """The scene that `text` states, or None (for `invalid_rate`) if it is no program of objects of this kind."""
     try:
         scene = parse_program(text, rotation=rotation)
     except SceneProgramError:
@@ -170,19 +171,19 @@ def _position(item: SceneObject) -> tuple[float, float, float]:
 
 
 def _rotations(objects: Sequence[SceneObject], kind: type, raw: bool) -> np.ndarray:
-    if kind is PosedObject and raw:
-        return np.array([_raw_matrix(item) for item in objects]).reshape(-1, 3, 3)
     if kind is PosedObject:
-        return np.array([item.rotation.matrix for item in objects]).reshape(-1, 3, 3)
+        matrices = [_matrix(item.rotation, raw) for item in objects if isinstance(item, PosedObject)]
+        return np.array(matrices).reshape(-1, 3, 3)
     if kind is ClevrObject:
-        return _yaw_matrices(np.array([item.rotation for item in objects], dtype=np.float64))
+        yaw = [item.rotation for item in objects if isinstance(item, ClevrObject)]
+        return _yaw_matrices(np.array(yaw, dtype=np.float64))
     return np.full((len(objects), 3, 3), np.nan)
 
 
-def _raw_matrix(item: PosedObject) -> np.ndarray:
-    if item.rotation.representation != "6d":
-        return item.rotation.matrix
-    rows = np.reshape(item.rotation.values, (2, 3))
+def _matrix(rotation: Rotation, raw: bool) -> np.ndarray:
+    if not raw or rotation.representation != "6d":
+        return rotation.matrix
+    rows = np.reshape(rotation.values, (2, 3))
     return np.vstack([rows, np.cross(rows[0], rows[1])])
 
 
@@ -198,6 +199,6 @@ def _yaw_matrices(yaw: np.ndarray) -> np.ndarray:
 def _canonical_order(
     scene: np.ndarray, positions: np.ndarray, words: dict[str, np.ndarray], rotations: np.ndarray
 ) -> np.ndarray:
-    """Rows by scene, then by everything an object states, so that a tie in a matching is settled by the objects alone."""
+    """Rows by scene, then by all that an object states: a tie in a matching is settled by the objects alone."""
     keys = [scene, *positions.T, *words.values(), *rotations.reshape(-1, 9).T]
     return np.lexsort(keys[::-1])

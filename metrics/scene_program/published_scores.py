@@ -11,8 +11,8 @@ from .symmetry import geodesic_degrees
 def published_scores(corpus: Corpus, pairs: Pairs, quirks: bool) -> dict[str, float]:
     """Every published score that the family of this corpus has.
 
-    A scene without any pair that a score is about (nothing predicted, no true object but spheres) has no such mean and is
-    left out of that score; a score without any scene is NaN.
+    A scene without any pair that a score is about (nothing predicted, no true object but spheres) has no such mean
+    and is left out of that score; a score without any scene is NaN.
 
     Args:
         corpus: the scenes; with `quirks` as `read_corpus(..., published_quirks=True)` reads them.

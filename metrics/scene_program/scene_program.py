@@ -1,7 +1,7 @@
 """Scores predicted scene programs against true ones: the `evaluate` module over the plain functions beside it.
 
-`evaluate` fetches a module from the Hub with the files that this one imports and no others, so it imports one name of each
-file, also of those that only its neighbours use. It reads a comment behind an import as the address of a file.
+`evaluate` fetches a module from the Hub with the files that this one imports and no others, so it imports a name of
+each file, also of those that only its neighbours use. It reads a comment behind an import as the address of a file.
 """
 
 # ruff: noqa: F401

@@ -27,12 +27,12 @@ def score_programs(
         confusion: add `strict/confusion/<attribute>`, as true word -> predicted word -> number of objects.
 
     Returns:
-        Flat: `published/<score>`, `strict/<score>`, `strict/<score>_lo`, `strict/<score>_hi`; only scores that the family
-        has, NaN where this data leaves one undefined.
+        Flat: `published/<score>`, `strict/<score>`, `strict/<score>_lo`, `strict/<score>_hi`; only scores that the
+        family has, NaN where this data leaves one undefined.
 
     Raises:
-        ValueError: no scenes, different lengths, a reference that does not parse, references of no or several families,
-            an unknown `rotation`.
+        ValueError: no scenes, different lengths, a reference that does not parse, references of no or several
+            families, an unknown `rotation`.
     """
     corpus = read_corpus(predictions, references, rotation)
     pairs = match_by_distance(corpus.predicted, corpus.true)

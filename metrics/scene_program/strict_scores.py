@@ -91,7 +91,7 @@ def _checkerboard_ratios(corpus: Corpus, pairs: Pairs) -> dict[str, Ratio]:
 
 
 def in_trained_cell(positions: np.ndarray) -> np.ndarray:
-    """Whether positions lie in the sparse checkerboard: cell (floor 8x, floor 8y) with both even (BENCHMARKS, `two_d`).
+    """Whether positions lie in the sparse checkerboard: floor(8x) and floor(8y) both even (BENCHMARKS, `two_d`).
 
     Args:
         positions: (points, 2 or more) float64, x and y in [0, 1]; 1 belongs to the last cell, which is not trained.

@@ -14,8 +14,8 @@ A CLEVR cube turns about z only (SCENE_PROGRAM gives it a yaw), so four-fold is 
 def geodesic_degrees(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
     """Angle of the rotation between two, in degrees in [0, 180].
 
-    Taken from the chord, |A - B|_F = 2 sqrt(2) sin(angle / 2), which is exactly 0 for equal matrices where arccos of the
-    trace is not.
+    Taken from the chord, |A - B|_F = 2 sqrt(2) sin(angle / 2), which is exactly 0 for equal matrices where arccos of
+    the trace is not.
 
     Args:
         predicted: (..., 3, 3) float64 rotation matrices.

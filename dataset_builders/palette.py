@@ -1,0 +1,21 @@
+"""CLEVR's colours as linear shader values (spec BENCHMARKS, "Look")."""
+
+RGB = tuple[float, float, float]
+
+# Value / 255, used directly as linear shader colour as the CLEVR generator does.
+COLOR_VALUES = {
+    "gray": (87, 87, 87),
+    "red": (173, 35, 35),
+    "blue": (42, 75, 215),
+    "green": (29, 105, 20),
+    "brown": (129, 74, 25),
+    "purple": (129, 38, 192),
+    "cyan": (41, 208, 208),
+    "yellow": (255, 238, 51),
+}
+
+
+def named_color(name: str) -> RGB:
+    """Return a CLEVR colour as linear RGB in [0, 1]; KeyError for an unknown name."""
+    red, green, blue = COLOR_VALUES[name]
+    return red / 255, green / 255, blue / 255

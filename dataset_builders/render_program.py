@@ -1,0 +1,72 @@
+"""A scene program as a picture or a 3D file: what `igllm render` and `ScenePrediction.render` call."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from modeling_igllm import ClevrObject, SceneProgram
+
+from .camera import Camera
+from .clevr_sampler import CLEVR_LIGHTS
+
+SUFFIXES = (".png", ".blend", ".glb")
+
+
+def render_program(
+    scene: SceneProgram, resolution: tuple[int, int] = (320, 240), samples: int = 64
+) -> np.ndarray:
+    """Render a CLEVR scene from CLEVR's unjittered camera and lamps.
+
+    Args:
+        resolution: (width, height) in pixels.
+        samples: Cycles samples per pixel before denoising.
+
+    Returns:
+        (height, width, 3) uint8 pixels.
+
+    Raises:
+        ValueError: if the scene is not of the CLEVR families.
+        ImportError: if bpy is not installed.
+    """
+    return _session(resolution, samples).render(_clevr_objects(scene), Camera(), CLEVR_LIGHTS)
+
+
+def save_program(
+    scene: SceneProgram, path: Path, resolution: tuple[int, int] = (320, 240), samples: int = 64
+) -> None:
+    """Write a CLEVR scene as `.png` (rendered), `.blend` or `.glb`, by the suffix of `path`.
+
+    Raises:
+        ValueError: for another suffix, or a scene that is not of the CLEVR families.
+        OSError: if the file cannot be written.
+        ImportError: if bpy is not installed.
+    """
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"cannot write {str(path)!r}: the suffix must be one of {', '.join(SUFFIXES)}")
+    objects = _clevr_objects(scene)
+    path.open("ab").close()  # Blender's own message for an unwritable place is not clear
+    if path.suffix == ".png":
+        from PIL import Image
+
+        Image.fromarray(render_program(scene, resolution, samples)).save(path)
+        return
+    from .rendering.export import export_blend, export_glb
+
+    session = _session(resolution, samples)
+    session.place(objects, Camera(), CLEVR_LIGHTS)
+    {".blend": export_blend, ".glb": export_glb}[path.suffix](path)
+
+
+def _session(resolution: tuple[int, int], samples: int):  # type: ignore[no-untyped-def]
+    from .rendering.session import RenderQuality, RenderSession  # imports bpy
+
+    return RenderSession(RenderQuality(*resolution, samples=samples))
+
+
+def _clevr_objects(scene: SceneProgram) -> Sequence[ClevrObject]:
+    objects = [item for item in scene.objects if isinstance(item, ClevrObject)]
+    if len(objects) != len(scene.objects):
+        kind = type(scene.objects[0]).__name__
+        raise ValueError(f"only scenes of ClevrObject can be rendered so far, this one holds {kind}")
+    return objects

@@ -1,0 +1,109 @@
+"""The `igllm` command: build data, predict, render and evaluate. `igllm COMMAND --help` says more."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from .errors import CommandError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code: 0 all done, 1 a prediction that is no program, 2 bad input."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        return int(parsed.run(parsed))
+    except CommandError as error:
+        print(f"igllm {parsed.command}: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="igllm", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    _add_build(commands.add_parser("build", help="render a benchmark family into a dataset folder"))
+    _add_predict(commands.add_parser("predict", help="read images, write scene programs"))
+    _add_render(commands.add_parser("render", help="render a scene program"))
+    _add_evaluate(commands.add_parser("evaluate", help="score a model on a built dataset"))
+    return parser
+
+
+def _add_build(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("family", help="clevr or clevr_cogent")
+    parser.add_argument("--split", help="one split (default: all of the family)")
+    parser.add_argument("--num-scenes", type=int, help="scenes in each split (default: the benchmark's sizes)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--resolution", type=_resolution, metavar="WxH", help="default: the benchmark's")
+    parser.add_argument("--samples", type=int, default=16, help="Cycles samples per pixel, before denoising")
+    parser.add_argument("--workers", type=int, help="Blender processes (default: one per core)")
+    parser.add_argument("--out", type=Path, required=True, help="dataset folder; finished shards in it are kept")
+    parser.set_defaults(run=_build)
+
+
+def _add_predict(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("images", nargs="+", type=Path)
+    parser.add_argument("--out", type=Path, required=True, help="folder for <stem>.json, <stem>.txt and <stem>.png")
+    parser.add_argument("--render", action="store_true", help="also render the program beside the image (needs bpy)")
+    _add_model_flags(parser)
+    parser.set_defaults(run=_predict)
+
+
+def _add_render(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("program", type=Path, help=".txt program, or .json as `predict` writes it")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="file ending in .png, .blend or .glb")
+    parser.add_argument("--resolution", type=_resolution, default=(320, 240), metavar="WxH")
+    parser.add_argument("--samples", type=int, default=64, help="Cycles samples per pixel, before denoising")
+    parser.set_defaults(run=_render)
+
+
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dataset", required=True, help="folder or Hub repository of built scenes")
+    parser.add_argument("--config", help="family (default: the dataset's only one)")
+    parser.add_argument("--split", default="val_id")
+    parser.add_argument("--out", type=Path, help="JSON file for the scores")
+    _add_model_flags(parser)
+    parser.set_defaults(run=_evaluate)
+
+
+def _add_model_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", required=True, help="checkpoint folder or Hub repository")
+    parser.add_argument("--revision", help="commit, tag or branch of a Hub repository")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, mps, … (default: cpu)")
+    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
+    parser.add_argument("--batch-size", type=int, default=16)
+
+
+def _resolution(text: str) -> tuple[int, int]:
+    width, separator, height = text.partition("x")
+    if not (separator and width.isdigit() and height.isdigit() and int(width) and int(height)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not WIDTHxHEIGHT in pixels, e.g. 320x240")
+    return int(width), int(height)
+
+
+# Each command imports what it needs when it runs: torch and bpy take seconds.
+def _build(parsed: argparse.Namespace) -> int:
+    from .commands import run_build
+
+    return run_build(parsed)
+
+
+def _predict(parsed: argparse.Namespace) -> int:
+    from .prediction import run_predict
+
+    return run_predict(parsed)
+
+
+def _render(parsed: argparse.Namespace) -> int:
+    from .commands import run_render
+
+    return run_render(parsed)
+
+
+def _evaluate(parsed: argparse.Namespace) -> int:
+    from .evaluation import run_evaluate
+
+    return run_evaluate(parsed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

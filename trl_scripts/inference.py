@@ -1,0 +1,50 @@
+"""A checkpoint and its processor, and batched prediction with them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from modeling_igllm import IGLLMForSceneProgram, IGLLMProcessor, ScenePrediction
+
+from .errors import CommandError
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A loaded model with its processor."""
+
+    model: IGLLMForSceneProgram
+    processor: IGLLMProcessor
+
+    @classmethod
+    def load(cls, source: str, revision: str | None, device: str, dtype: str) -> "Predictor":
+        """Load a checkpoint with this package's own classes: no code of the repository is run.
+
+        Raises:
+            CommandError: if there is no such checkpoint, it is damaged, or the device does not exist.
+        """
+        folder = Path(source)
+        if folder.exists() and not (folder / "config.json").is_file():
+            raise CommandError(f"{source} is no checkpoint folder: it has no config.json")
+        try:
+            model = IGLLMForSceneProgram.from_pretrained(
+                source, revision=revision or "main", dtype=getattr(torch, dtype)
+            )
+            processor = IGLLMProcessor.from_pretrained(source, revision=revision or "main")
+            return cls(model.to(device).eval(), processor)
+        except (OSError, ValueError, RuntimeError) as error:
+            first_line = str(error).strip().splitlines()[0]
+            raise CommandError(
+                f"cannot load the model {source!r}: {first_line} (--model takes a checkpoint folder or a Hub repository)"
+            ) from error
+
+    @torch.inference_mode()
+    def predict(self, images: Sequence[Image.Image], batch_size: int) -> Iterator[ScenePrediction]:
+        """Predict one scene per image, greedily, `batch_size` images at a time."""
+        for start in range(0, len(images), batch_size):
+            inputs = self.processor.encode_prompt(list(images[start : start + batch_size]))
+            output = self.model.generate(**inputs.to(self.model.device), do_sample=False)
+            yield from self.processor.decode_scene(output.sequences, output.numbers)

@@ -1,0 +1,64 @@
+"""A small IG-LLM around a pre-trained scene tower: the project's own tokenizer and a Llama of a few million weights."""
+
+from pathlib import Path
+
+from transformers import LlamaConfig
+
+from modeling_igllm import IGLLMConfig, IGLLMForSceneProgram, IGLLMProcessor
+from modeling_igllm.image_processing_igllm import IGLLMImageProcessor
+from modeling_igllm.modeling_scene_tower import SceneTowerModel
+
+from .tiny_tokenizer import IMAGE_TOKEN, build_tiny_tokenizer
+
+
+def build_tiny_model(
+    tower: str | Path,
+    number_head: str = "tanh_mlp_gelu",
+    hidden_size: int = 192,
+    num_layers: int = 5,
+    num_heads: int = 6,
+    intermediate_size: int = 512,
+) -> tuple[IGLLMForSceneProgram, IGLLMProcessor]:
+    """Return an untrained language model and head on the frozen tower of `tower`, and the processor that fits.
+
+    Args:
+        tower: output folder of `pretrain_tower.py`.
+        number_head: as in `IGLLMConfig`; "none" writes numbers as digits.
+
+    Raises:
+        OSError: if `tower` holds no tower or no image processor.
+    """
+    vision_tower = SceneTowerModel.from_pretrained(tower)
+    tokenizer = build_tiny_tokenizer()
+    text_config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=hidden_size,
+        num_hidden_layers=num_layers,
+        num_attention_heads=num_heads,
+        num_key_value_heads=num_heads,
+        intermediate_size=intermediate_size,
+        max_position_embeddings=2048,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    config = IGLLMConfig(
+        vision_config=vision_tower.config,
+        text_config=text_config,
+        image_token_index=tokenizer.convert_tokens_to_ids(IMAGE_TOKEN),
+        num_token_id=None if number_head == "none" else tokenizer.convert_tokens_to_ids("[NUM]"),
+        number_head=number_head,
+        projector_type="mlp2x_gelu",
+    )
+    model = IGLLMForSceneProgram(config)
+    model.model.vision_tower.load_state_dict(vision_tower.state_dict())
+    processor = IGLLMProcessor(
+        IGLLMImageProcessor.from_pretrained(tower),
+        tokenizer,
+        num_image_tokens=config.image_seq_length,
+        prompt=IMAGE_TOKEN,
+        answer_prefix="",
+        answer_suffix="",
+        numbers="char" if number_head == "none" else "token",
+    )
+    return model, processor
