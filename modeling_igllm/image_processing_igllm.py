@@ -14,8 +14,8 @@ class IGLLMImageProcessor(PilBackend):
     r"""
     Pads to the aspect ratio of `size` with the mean colour, resizes, rescales to [0, 1] and normalises.
 
-    Accepted: Pillow images of any mode but `I` and `F`, and arrays or tensors (H, W), (H, W, C) or (C, H, W) with 1, 3
-    or 4 channels in uint8, uint16 or floating point within [0, 1]. EXIF orientation is applied, 16 bits become 8, and
+    Accepted: Pillow images of any mode but `I` and `F`, and arrays or tensors (H, W, C) or (C, H, W) with 1, 3 or 4
+    channels in uint8, uint16 or floating point within [0, 1]. EXIF orientation is applied, 16 bits become 8, and
     transparency (alpha channel or palette) is composited on white. `pixel_values` are (B, 3, height, width), float32.
 
     Args:
@@ -98,20 +98,19 @@ def pad_to_aspect_ratio(image: np.ndarray, height: int, width: int, mean: Sequen
 
 
 def _to_eight_bit_image(image: Image.Image) -> Image.Image:
-    """Reduce 16-bit greyscale to 8 bits by its high byte; Pillow's own conversion would clip it to white."""
+    """Reduce 16-bit greyscale to 8 bits by its high byte, and write any kind of transparency as an alpha channel.
+
+    Pillow's own conversion would clip 16 bits to white; transformers' would miss the alpha of an RGBA palette.
+    """
     if image.mode in ("I", "F"):
         raise ValueError(f"Images of Pillow mode {image.mode!r} have no known range; convert them to 8 bits first.")
     if not image.mode.startswith("I;16"):
-        return image
+        return image.convert("RGBA") if image.has_transparency_data else image
     return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
 
 
 def _to_eight_bit_array(image: np.ndarray) -> np.ndarray:
-    """An array of uint8, uint16 or floats in [0, 1] -> uint8; (H, W) becomes (1, H, W)."""
-    if image.ndim not in (2, 3) or 0 in image.shape:
-        raise ValueError(f"An image array must be (H, W), (H, W, C) or (C, H, W), got shape {image.shape}.")
-    if image.ndim == 2:
-        image = image[None]
+    """An array of uint8, uint16 or floats in [0, 1] -> uint8 of the same shape."""
     if image.dtype == np.uint8:
         return image
     if image.dtype == np.uint16:

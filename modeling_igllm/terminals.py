@@ -5,12 +5,15 @@ Training, scoring and decoding all cut programs with `program_terminals` and tok
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from transformers import PreTrainedTokenizerBase
 
 from .scene_program import AttributeValue, ClevrObject, Point2D, SceneObject, SceneProgram
 from .vocabulary import NUM_TOKEN, SPELLINGS
+
+if TYPE_CHECKING:  # the language alone starts without transformers
+    from transformers import PreTrainedTokenizerBase
 
 NUMBER_STYLES = ("text", "char", "token")
 """How numbers are written: `{:.3f}`; `{:+.3f}` in 3D and `{:.3f}` in 2D; `[NUM]`."""
@@ -74,7 +77,7 @@ def number_format(scene_object: SceneObject, numbers: str) -> str:
     return "+.3f" if numbers == "char" and not isinstance(scene_object, Point2D) else ".3f"
 
 
-def encode_terminal(terminal: Terminal, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+def encode_terminal(terminal: Terminal, tokenizer: "PreTrainedTokenizerBase") -> list[int]:
     """Token ids of one terminal, tokenised alone and without special tokens; of `[NUM]` the one id of that token.
 
     Raises:
@@ -88,7 +91,7 @@ def encode_terminal(terminal: Terminal, tokenizer: PreTrainedTokenizerBase) -> l
     return list(ids)
 
 
-def number_token_id(tokenizer: PreTrainedTokenizerBase) -> int:
+def number_token_id(tokenizer: "PreTrainedTokenizerBase") -> int:
     """Id of `[NUM]`; `ValueError` if it is not one token of this tokenizer's vocabulary."""
     token_id = tokenizer.convert_tokens_to_ids(NUM_TOKEN)
     if not isinstance(token_id, int) or token_id == tokenizer.unk_token_id:
@@ -97,7 +100,7 @@ def number_token_id(tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 def encode_terminals(
-    terminals: Iterable[Terminal], tokenizer: PreTrainedTokenizerBase
+    terminals: Iterable[Terminal], tokenizer: "PreTrainedTokenizerBase"
 ) -> tuple[list[int], list[float]]:
     """Token ids of a program, each terminal tokenised alone, and the values of its `[NUM]` tokens in their order.
 
@@ -116,7 +119,7 @@ def encode_terminals(
     return ids, values
 
 
-def decode_terminals(pieces: Iterable[Sequence[int]], tokenizer: PreTrainedTokenizerBase) -> str:
+def decode_terminals(pieces: Iterable[Sequence[int]], tokenizer: "PreTrainedTokenizerBase") -> str:
     """The text of a program from the ids of each of its terminals: each is decoded alone, as it was encoded."""
     return "".join(tokenizer.batch_decode([list(ids) for ids in pieces], clean_up_tokenization_spaces=False))
 

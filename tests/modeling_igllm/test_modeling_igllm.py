@@ -1,0 +1,214 @@
+"""Promises of the model: losses, the state that is read, precision, image inputs, saving, adapters."""
+
+import math
+
+import pytest
+import tiny
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import BatchFeature, CLIPVisionConfig, LlamaConfig
+
+from modeling_igllm import IGLLMConfig, IGLLMForSceneProgram, IGLLMProcessor
+
+
+@pytest.fixture
+def batch(processor: IGLLMProcessor) -> BatchFeature:
+    return tiny.make_batch(processor)
+
+
+def test_loss_is_cross_entropy_plus_weighted_number_loss(processor: IGLLMProcessor, batch: BatchFeature) -> None:
+    model = tiny.make_model(processor, float_w=0.25)
+    output = model(**batch)
+    targets = batch["labels"][:, 1:].flatten()
+    log_probabilities = output.logits[:, :-1].flatten(0, 1).log_softmax(-1)
+    asked = targets != -100
+    ce_loss = -log_probabilities[asked].gather(1, targets[asked][:, None]).mean()
+    is_number = batch["labels"][:, 1:] == processor.num_token_id
+    errors = output.numbers[:, :-1][is_number] - batch["number_labels"][:, 1:][is_number]
+    assert is_number.sum() == 14
+    torch.testing.assert_close(output.ce_loss, ce_loss)
+    torch.testing.assert_close(output.number_loss, errors.square().mean())
+    torch.testing.assert_close(output.loss, output.ce_loss + 0.25 * output.number_loss)
+
+
+def test_head_reads_the_state_that_predicts_the_number(processor: IGLLMProcessor, batch: BatchFeature) -> None:
+    model = tiny.make_model(processor)
+    place = (batch["labels"][0] == processor.num_token_id).nonzero()[0].item()
+    before = model(**batch)
+    changed = {**batch, "input_ids": batch["input_ids"].clone()}
+    changed["input_ids"][0, place] = 40
+    after = model(**changed)
+    # The number token itself is not seen by the state that predicts it, and its own state answers for the next token.
+    torch.testing.assert_close(after.numbers[0, :place], before.numbers[0, :place])
+    assert not torch.allclose(after.numbers[0, place], before.numbers[0, place])
+    before.numbers[0, place - 1].backward()
+    only_place = {**batch, "labels": torch.full_like(batch["labels"], -100)}
+    only_place["labels"][0, place] = processor.num_token_id
+    error = before.numbers[0, place - 1] - batch["number_labels"][0, place]
+    torch.testing.assert_close(model(**only_place).number_loss, error.square())
+
+
+def test_number_labels_elsewhere_are_ignored(processor: IGLLMProcessor, batch: BatchFeature, model) -> None:
+    noisy = batch["number_labels"].nan_to_num(nan=1e9)
+    assert torch.equal(model(**{**batch, "number_labels": noisy}).loss, model(**batch).loss)
+
+
+def test_batch_without_numbers_trains_the_head_with_zero_gradient(processor: IGLLMProcessor, batch) -> None:
+    model = tiny.make_model(processor)
+    labels = batch["labels"].masked_fill(batch["labels"] == processor.num_token_id, -100)
+    output = model(**{**batch, "labels": labels})
+    output.loss.backward()
+    assert output.number_loss.item() == 0
+    assert torch.equal(output.loss, output.ce_loss)
+    assert all(torch.count_nonzero(parameter.grad) == 0 for parameter in model.numeric_head.parameters())
+
+
+def test_labels_without_number_labels_are_refused(batch: BatchFeature, model: IGLLMForSceneProgram) -> None:
+    del batch["number_labels"]
+    with pytest.raises(ValueError, match="number_labels"):
+        model(**batch)
+
+
+def test_number_token_without_a_finite_value_is_refused(batch: BatchFeature, model: IGLLMForSceneProgram) -> None:
+    batch["number_labels"][0] = math.nan
+    with pytest.raises(ValueError, match="3 of 14"):
+        model(**batch)
+
+
+def test_accumulated_gradients_equal_those_of_one_batch(processor: IGLLMProcessor, batch: BatchFeature) -> None:
+    whole, split = tiny.make_model(processor), tiny.make_model(processor)
+    whole(**batch).loss.backward()
+    totals = {
+        "num_items_in_batch": (batch["labels"][:, 1:] != -100).sum(),
+        "number_loss_denominator": (batch["labels"][:, 1:] == processor.num_token_id).sum(),
+    }
+    for row in range(2):
+        split(**{name: tensor[row : row + 1] for name, tensor in batch.items()}, **totals).loss.backward()
+    for expected, actual in zip(whole.parameters(), split.parameters(), strict=True):
+        torch.testing.assert_close(actual.grad, expected.grad)
+
+
+def test_model_without_head_has_no_numbers_and_no_number_loss() -> None:
+    processor = tiny.make_processor(numbers="char")
+    model = tiny.make_model(processor, number_head="none")
+    batch = tiny.make_batch(processor)
+    del batch["number_labels"]
+    output = model(**batch)
+    assert model.numeric_head is None
+    assert output.numbers is None
+    assert output.number_loss is None
+    assert torch.equal(output.loss, output.ce_loss)
+
+
+def test_cached_image_features_give_the_same_loss_and_gradients(processor: IGLLMProcessor, batch) -> None:
+    from_pixels, from_cache = tiny.make_model(processor), tiny.make_model(processor)
+    features = from_cache.encode_images(batch.pop("pixel_values"))
+    assert features.shape == (2, 16, 40)
+    assert not features.requires_grad
+    loss = from_pixels(**tiny.make_batch(processor)).loss
+    cached_loss = from_cache(**batch, image_features=features).loss
+    loss.backward()
+    cached_loss.backward()
+    torch.testing.assert_close(cached_loss, loss)
+    torch.testing.assert_close(
+        from_cache.model.multi_modal_projector.weight.grad, from_pixels.model.multi_modal_projector.weight.grad
+    )
+
+
+def test_images_in_two_forms_are_refused(batch: BatchFeature, model: IGLLMForSceneProgram) -> None:
+    features = model.encode_images(batch["pixel_values"])
+    with pytest.raises(ValueError, match="not several"):
+        model(**batch, image_features=features)
+
+
+def test_wrong_number_of_placeholders_is_refused(model: IGLLMForSceneProgram) -> None:
+    batch = tiny.make_batch(tiny.make_processor(num_image_tokens=15))
+    with pytest.raises(ValueError, match="do not match"):
+        model(**batch)
+
+
+def test_bfloat16_model_keeps_its_head_in_float32(processor: IGLLMProcessor, batch: BatchFeature, tmp_path) -> None:
+    model = tiny.make_model(processor)
+    model.save_pretrained(tmp_path)
+    loaded = IGLLMForSceneProgram.from_pretrained(tmp_path, dtype=torch.bfloat16)
+    for bfloat16_model in (loaded, tiny.make_model(processor).bfloat16()):
+        assert bfloat16_model.lm_head.weight.dtype == torch.bfloat16
+        for actual, expected in zip(
+            bfloat16_model.numeric_head.parameters(), model.numeric_head.parameters(), strict=True
+        ):
+            assert torch.equal(actual, expected)
+        output = bfloat16_model(**batch)
+        assert output.numbers.dtype == torch.float32
+        assert torch.isfinite(output.loss)
+
+
+def test_save_and_load_gives_equal_outputs(processor: IGLLMProcessor, batch: BatchFeature, tmp_path) -> None:
+    model = tiny.make_model(processor, number_head="linear", projector_type="mlp2x_gelu", number_scale=2)
+    model.save_pretrained(tmp_path)
+    loaded = IGLLMForSceneProgram.from_pretrained(tmp_path)
+    expected, actual = model(**batch), loaded(**batch)
+    assert torch.equal(actual.logits, expected.logits)
+    # Not bit for bit: weights read from a file may lie at another alignment.
+    torch.testing.assert_close(actual.numbers, expected.numbers)
+
+
+def test_clip_tower_drops_the_class_token_of_the_chosen_layer(processor: IGLLMProcessor) -> None:
+    vision_config = CLIPVisionConfig(
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        image_size=32,
+        patch_size=8,
+    )
+    model = tiny.make_model(processor, vision_config=vision_config)
+    pixels = torch.randn(2, 3, 32, 32)
+    features = model.encode_images(pixels)
+    hidden_states = model.model.vision_tower(pixels, output_hidden_states=True).hidden_states
+    torch.testing.assert_close(features, hidden_states[-2][:, 1:])
+    projected = torch.stack(model.get_image_features(pixel_values=pixels).pooler_output)
+    torch.testing.assert_close(projected, model.model.multi_modal_projector(features))
+
+
+def test_published_model_has_the_published_parameter_counts() -> None:
+    config = IGLLMConfig(
+        text_config=LlamaConfig(vocab_size=32064, num_hidden_layers=1), num_token_id=32002, image_token_index=32000
+    )
+    with torch.device("meta"):
+        model = IGLLMForSceneProgram(config)
+    assert sum(parameter.numel() for parameter in model.model.multi_modal_projector.parameters()) == 4_198_400
+    assert sum(parameter.numel() for parameter in model.numeric_head.parameters()) == 16_785_409
+
+
+def test_lora_trains_adapters_head_and_projector_alone(processor: IGLLMProcessor, batch: BatchFeature) -> None:
+    lora = LoraConfig(
+        r=2,
+        target_modules=r".*language_model.*\.(q|k|v|o|gate|up|down)_proj",
+        modules_to_save=["numeric_head", "multi_modal_projector"],
+    )
+    model = get_peft_model(tiny.make_model(processor), lora)
+    model(**batch).loss.backward()
+    trained = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
+    assert trained
+    assert all(part.endswith("weight") or "bias" in part for part in trained)
+    parts = ("lora_", "numeric_head.modules_to_save", "multi_modal_projector.modules_to_save")
+    assert all(any(part in name for part in parts) for name in trained)
+    assert all(any(part in name for name in trained) for part in parts)
+
+
+def test_gradient_checkpointing_gives_the_same_gradients(processor: IGLLMProcessor, batch: BatchFeature) -> None:
+    plain, checkpointed = tiny.make_model(processor), tiny.make_model(processor)
+    checkpointed.gradient_checkpointing_enable()
+    checkpointed.model.language_model.train()
+    plain(**batch).loss.backward()
+    checkpointed(**batch, use_cache=False).loss.backward()
+    for expected, actual in zip(plain.parameters(), checkpointed.parameters(), strict=True):
+        torch.testing.assert_close(actual.grad, expected.grad)
+
+
+def test_backbone_and_output_layer_are_where_trainers_look(model: IGLLMForSceneProgram, batch: BatchFeature) -> None:
+    assert model.base_model is model.model
+    assert model.get_output_embeddings() is model.lm_head
+    inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "pixel_values")}
+    states = model.base_model(**inputs).last_hidden_state
+    torch.testing.assert_close(model.lm_head(states), model(**inputs).logits)

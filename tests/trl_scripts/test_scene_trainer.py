@@ -1,0 +1,135 @@
+"""The trainer trains the numeric head, and gradient accumulation changes nothing."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+from datasets import Dataset
+from trl import SFTConfig
+
+from modeling_igllm import IGLLMProcessor, format_program
+from trl_scripts.scene_collator import SceneCollator
+from trl_scripts.scene_trainer import SceneSFTTrainer, check_number_head_learns
+
+
+def make_rows() -> Dataset:
+    """Eight images with programs of one and of three objects in turn."""
+    programs = [format_program(scene) for scene in (tiny.SHORT_SCENE, tiny.LONG_SCENE)]
+    rows = [{"image": image, "program": programs[i % 2]} for i, image in enumerate(tiny.make_images(8))]
+    return Dataset.from_dict({name: [row[name] for row in rows] for name in ("program",)}).add_column(
+        "image", [row["image"].tolist() for row in rows]
+    )
+
+
+class ImageCollator(SceneCollator):
+    """The collator for images that are nested lists."""
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        arrays = [{**row, "image": torch.tensor(row["image"], dtype=torch.uint8).numpy()} for row in rows]
+        return super().__call__(arrays)
+
+
+def make_trainer(processor: IGLLMProcessor, folder: Path, **overrides: Any) -> SceneSFTTrainer:
+    """A trainer of a random tiny model that takes plain gradient steps."""
+    arguments: dict[str, Any] = {
+        "output_dir": str(folder),
+        "per_device_train_batch_size": 4,
+        "max_steps": 1,
+        "optim": "sgd",
+        "learning_rate": 1e-3,
+        "lr_scheduler_type": "constant",
+        "max_grad_norm": 0.0,
+        "bf16": False,
+        "use_cpu": True,
+        "report_to": "none",
+        "save_strategy": "no",
+        "logging_steps": 1,
+        "remove_unused_columns": False,
+        "gradient_checkpointing": False,
+        "max_length": None,
+        "dataset_kwargs": {"skip_prepare_dataset": True},
+        "seed": 0,
+    }
+    model = tiny.make_model(processor)
+    model.model.vision_tower.requires_grad_(False)
+    return SceneSFTTrainer(
+        model=model,
+        args=SFTConfig(**arguments | overrides),
+        train_dataset=make_rows(),
+        processing_class=processor,
+        data_collator=ImageCollator(processor),
+    )
+
+
+def test_gradient_accumulation_does_not_change_the_step(processor: IGLLMProcessor, tmp_path: Path) -> None:
+    # The rows hold different numbers of tokens and numbers: a mean of means would differ.
+    whole = make_trainer(processor, tmp_path, per_device_train_batch_size=8)
+    parts = make_trainer(processor, tmp_path, per_device_train_batch_size=2, gradient_accumulation_steps=4)
+    before = {name: value.detach().clone() for name, value in whole.model.named_parameters()}
+    whole.train()
+    parts.train()
+    moved = 0
+    for (name, one), other in zip(whole.model.named_parameters(), parts.model.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-7, msg=name)
+        moved += not torch.equal(one, before[name])
+    assert moved > 10
+
+
+def test_the_numeric_head_is_trained_and_the_tower_is_not(processor: IGLLMProcessor, tmp_path: Path) -> None:
+    trainer = make_trainer(processor, tmp_path)
+    before = {name: value.detach().clone() for name, value in trainer.model.named_parameters()}
+    trainer.train()
+    changed = {name for name, value in trainer.model.named_parameters() if not torch.equal(value, before[name])}
+    assert any(name.startswith("numeric_head") for name in changed)
+    assert not any("vision_tower" in name for name in changed)
+
+
+def test_both_parts_of_the_loss_are_logged(processor: IGLLMProcessor, tmp_path: Path) -> None:
+    trainer = make_trainer(processor, tmp_path)
+    trainer.train()
+    logs = next(entry for entry in trainer.state.log_history if "loss" in entry)
+    assert logs["loss"] == pytest.approx(logs["ce_loss"] + logs["number_loss"], rel=1e-3)
+    assert logs["number_loss"] > 0
+
+
+def test_logged_parts_do_not_depend_on_accumulation(processor: IGLLMProcessor, tmp_path: Path) -> None:
+    whole = make_trainer(processor, tmp_path, per_device_train_batch_size=8)
+    parts = make_trainer(processor, tmp_path, per_device_train_batch_size=2, gradient_accumulation_steps=4)
+    logs = []
+    for trainer in (whole, parts):
+        trainer.train()
+        logs.append(next(entry for entry in trainer.state.log_history if "loss" in entry))
+    for name in ("ce_loss", "number_loss"):
+        assert logs[0][name] == pytest.approx(logs[1][name], rel=1e-4)
+
+
+def test_a_frozen_head_is_refused_before_training(processor: IGLLMProcessor, tmp_path: Path) -> None:
+    trainer = make_trainer(processor, tmp_path)
+    trainer.model.numeric_head.requires_grad_(False)
+    with pytest.raises(RuntimeError, match="numeric head would not learn"):
+        trainer.train()
+
+
+def test_labels_without_numbers_are_refused_before_training(processor: IGLLMProcessor) -> None:
+    model = tiny.make_model(processor)
+    batch = dict(tiny.make_batch(processor))
+    batch["labels"] = batch["labels"].masked_fill(batch["labels"] == processor.num_token_id, -100)
+    with pytest.raises(RuntimeError, match="number loss"):
+        check_number_head_learns(model, batch)
+
+
+def test_the_check_leaves_no_gradient_behind(processor: IGLLMProcessor) -> None:
+    model = tiny.make_model(processor)
+    check_number_head_learns(model, dict(tiny.make_batch(processor)))
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_a_digit_text_model_trains_without_a_head(tmp_path: Path) -> None:
+    processor = tiny.make_processor(numbers="char")
+    trainer = make_trainer(processor, tmp_path)
+    trainer.model = tiny.make_model(processor, number_head="none")
+    trainer.train()
+    logs = next(entry for entry in trainer.state.log_history if "loss" in entry)
+    assert "number_loss" not in logs
