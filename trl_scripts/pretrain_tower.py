@@ -63,6 +63,7 @@ def main() -> None:
     output = Path(training_arguments.output_dir)
     trainer.train(resume_from_checkpoint=get_last_checkpoint(str(output)) if output.is_dir() else None)
     trainer.save_model()
+    trainer.save_state()
     image_processor.save_pretrained(output)
     scores = score_tower(trainer.model, TowerDataset(eval_rows, config, image_processor), image_processor)
     (output / "tower_scores.json").write_text(json.dumps(scores, indent=2) + "\n")

@@ -15,7 +15,7 @@ class SceneCollator:
 
     Args:
         processor: tokenises programs and prepares images.
-        features: cached tower features; a random one of the copies of each image is taken. Rows then need `index`.
+        features: cached tower features, for rows without an image; a random one of the copies is taken by `index`.
         shuffle_attributes, sample_synonyms: augmentation of the program text.
         seed: of the choices made here.
     """
@@ -35,8 +35,10 @@ class SceneCollator:
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         scenes = [parse_program(row["program"], rotation=self.processor.rotation) for row in rows]
-        images = None if self.features is not None else [row["image"] for row in rows]
+        images = [row["image"] for row in rows] if "image" in rows[0] else None
         batch = dict(self.processor.encode_training(images, scenes, rng=self.rng, **self.augmentation))
-        if self.features is not None:
+        if images is None:
+            if self.features is None:
+                raise ValueError(f"rows have no image and there are no cached features; columns: {list(rows[0])}")
             batch["image_features"] = self.features.draw([row["index"] for row in rows], self.rng)
         return batch

@@ -9,10 +9,11 @@ Start from `--tower` (a folder of `pretrain_tower.py`; the language model begins
 `--model_name_or_path` (a checkpoint of this project, a folder or a Hub repository).
 """
 
-from dataclasses import dataclass, field
+import json
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from datasets import load_dataset
+from datasets import Dataset, load_dataset
 from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTConfig, TrlParser
 
@@ -75,6 +76,9 @@ def main() -> None:
     output = Path(training_arguments.output_dir)
     trainer.train(resume_from_checkpoint=get_last_checkpoint(str(output)) if output.is_dir() else None)
     trainer.save_model()
+    trainer.save_state()
+    used = {**asdict(arguments), "train_scenes": len(train_rows)}
+    (output / "scene_arguments.json").write_text(json.dumps(used, indent=2) + "\n")
 
 
 def _load_model(arguments: SceneArguments) -> tuple[IGLLMForSceneProgram, IGLLMProcessor]:
@@ -84,14 +88,12 @@ def _load_model(arguments: SceneArguments) -> tuple[IGLLMForSceneProgram, IGLLMP
         )
     if arguments.tower is not None:
         return build_tiny_model(arguments.tower, arguments.number_head)
-    source = arguments.model_name_or_path, arguments.model_revision
-    return (
-        IGLLMForSceneProgram.from_pretrained(source[0], revision=source[1] or "main"),
-        IGLLMProcessor.from_pretrained(source[0], revision=source[1] or "main"),
-    )
+    source, revision = arguments.model_name_or_path, arguments.model_revision or "main"
+    model = IGLLMForSceneProgram.from_pretrained(source, revision=revision)
+    return model, IGLLMProcessor.from_pretrained(source, revision=revision)
 
 
-def _load_rows(arguments: SceneArguments, split: str, limit: int | None):  # type: ignore[no-untyped-def]
+def _load_rows(arguments: SceneArguments, split: str, limit: int | None) -> Dataset:
     rows = load_dataset(arguments.dataset, arguments.dataset_config, split=split)
     rows = rows.select(range(min(limit or len(rows), len(rows)))).remove_columns("scene")
     return rows.add_column("index", list(range(len(rows))))

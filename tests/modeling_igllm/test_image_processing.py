@@ -66,8 +66,8 @@ def test_exif_orientation_is_applied(plain: IGLLMImageProcessor) -> None:
 
 
 def test_transparency_is_composited_on_white(plain: IGLLMImageProcessor) -> None:
-    image = Image.new("RGBA", (2, 1), (255, 0, 0, 255))
-    image.putpixel((1, 0), (255, 0, 0, 0))
+    image = Image.new("RGBA", (2, 5), (255, 0, 0, 255))
+    image.paste((255, 0, 0, 0), (1, 0, 2, 5))
     palette = image.quantize()
     for transparent in (image, palette, np.asarray(image)):
         red, white = process(plain, transparent).transpose(1, 2, 0)[0]

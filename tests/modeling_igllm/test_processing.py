@@ -179,7 +179,8 @@ def test_a_bad_setting_is_refused_and_quoted(field: str, value: object, quoted: 
 
 
 @pytest.mark.parametrize(
-    ("yaw", "wrapped"), [(0.5, 0.5), (math.pi / 2, 0.0), (-0.1, math.pi / 2 - 0.1), (2.0, 2 - math.pi / 2), (-1e-18, 0.0)]
+    ("yaw", "wrapped"),
+    [(0.5, 0.5), (math.pi / 2, 0.0), (-0.1, math.pi / 2 - 0.1), (2.0, 2 - math.pi / 2), (-1e-18, 0.0)],
 )
 def test_yaw_of_cubes_is_wrapped_into_a_quarter_turn(yaw: float, wrapped: float) -> None:
     text = "add(size='small', color='red', material='metal', shape='cube', loc=([NUM], [NUM], [NUM]), rotation=[NUM])"
