@@ -84,7 +84,9 @@ def _attempt_scene(
     return SampledScene(tuple(objects), camera, lights, visible, family, split, seed, index, attempt)
 
 
-def _jitter(rng: np.random.Generator, location: tuple[float, float, float], extent: float) -> tuple[float, float, float]:
+def _jitter(
+    rng: np.random.Generator, location: tuple[float, float, float], extent: float
+) -> tuple[float, float, float]:
     x, y, z = (float(value) for value in np.add(location, rng.uniform(-extent, extent, size=3)))
     return x, y, z
 
@@ -121,9 +123,7 @@ def _keeps_distance(x: float, y: float, radius: float, other: ClevrObject, camer
     return min(abs(right @ (dx, dy)), abs(behind @ (dx, dy))) >= MIN_DIRECTION_MARGIN
 
 
-def _draw_object(
-    rng: np.random.Generator, palette: Palette, size: str, place: tuple[float, float]
-) -> ClevrObject:
+def _draw_object(rng: np.random.Generator, palette: Palette, size: str, place: tuple[float, float]) -> ClevrObject:
     shape = SHAPES[rng.integers(len(SHAPES))]
     color = palette[shape][rng.integers(len(palette[shape]))]
     material = MATERIALS[rng.integers(len(MATERIALS))]

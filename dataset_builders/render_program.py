@@ -13,9 +13,7 @@ from .clevr_sampler import CLEVR_LIGHTS
 SUFFIXES = (".png", ".blend", ".glb")
 
 
-def render_program(
-    scene: SceneProgram, resolution: tuple[int, int] = (320, 240), samples: int = 64
-) -> np.ndarray:
+def render_program(scene: SceneProgram, resolution: tuple[int, int] = (320, 240), samples: int = 64) -> np.ndarray:
     """Render a CLEVR scene from CLEVR's unjittered camera and lamps.
 
     Args:
@@ -32,9 +30,7 @@ def render_program(
     return _session(resolution, samples).render(_clevr_objects(scene), Camera(), CLEVR_LIGHTS)
 
 
-def save_program(
-    scene: SceneProgram, path: Path, resolution: tuple[int, int] = (320, 240), samples: int = 64
-) -> None:
+def save_program(scene: SceneProgram, path: Path, resolution: tuple[int, int] = (320, 240), samples: int = 64) -> None:
     """Write a CLEVR scene as `.png` (rendered), `.blend` or `.glb`, by the suffix of `path`.
 
     Raises:

@@ -28,7 +28,9 @@ _OBJECT = {
 _SCENE = {
     "objects": List(_OBJECT),
     "camera": {"intrinsics": _MATRIX, "world_to_camera": _MATRIX},  # 3x3 and 4x4, OpenCV axes
-    "lights": List({"name": Value("string"), "location": _VECTOR, "energy": Value("float64"), "size": Value("float64")}),
+    "lights": List(
+        {"name": Value("string"), "location": _VECTOR, "energy": Value("float64"), "size": Value("float64")}
+    ),
     "family": Value("string"),
     "split": Value("string"),
     "seed": Value("int64"),

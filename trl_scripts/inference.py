@@ -38,7 +38,7 @@ class Predictor:
         except (OSError, ValueError, RuntimeError) as error:
             first_line = str(error).strip().splitlines()[0]
             raise CommandError(
-                f"cannot load the model {source!r}: {first_line} (--model takes a checkpoint folder or a Hub repository)"
+                f"cannot load the model {source!r}: {first_line} (--model: a checkpoint folder or a Hub repository)"
             ) from error
 
     @torch.inference_mode()

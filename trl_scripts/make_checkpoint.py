@@ -81,7 +81,9 @@ def _card_values(parsed: argparse.Namespace, model: IGLLMForSceneProgram) -> dic
         "fresh_seed": parsed.fresh_seed,
         "fresh_table": _score_table(report["scores"]),
         "fresh_commands": parsed.evaluation_commands.read_text().strip(),
-        "real_section": "" if parsed.real_report is None else _real_section(json.loads(parsed.real_report.read_text())),
+        "real_section": ""
+        if parsed.real_report is None
+        else _real_section(json.loads(parsed.real_report.read_text())),
     }
 
 
@@ -94,7 +96,7 @@ def _score_table(scores: dict[str, float]) -> str:
     rows = ["| strict score | value | 95 % interval |", "|---|---|---|"]
     for name in SHOWN_SCORES:
         value, low, high = (scores[f"strict/{name}{suffix}"] for suffix in ("", "_lo", "_hi"))
-        rows.append(f"| `{name}` | {value:.3f} | {low:.3f} – {high:.3f} |")
+        rows.append(f"| `{name}` | {value:.3f} | {low:.3f} to {high:.3f} |")
     for name in ("l2", "ace", "count_acc", "size", "color", "material", "shape"):
         rows.append(f"| `published/{name}` | {scores[f'published/{name}']:.3f} | |")
     return "\n".join(rows)

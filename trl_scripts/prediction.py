@@ -36,7 +36,9 @@ def run_predict(parsed: argparse.Namespace) -> int:
 def _check_stems(paths: list[Path]) -> None:
     twice = [stem for stem, count in Counter(path.stem for path in paths).items() if count > 1]
     if twice:
-        raise CommandError(f"several inputs are called {twice[0]!r} and would overwrite each other's results: rename one")
+        raise CommandError(
+            f"several inputs are called {twice[0]!r} and would overwrite each other's results: rename one"
+        )
 
 
 def _make_folder(folder: Path) -> None:

@@ -63,9 +63,9 @@ class SceneSFTTrainer(SFTTrainer):
             # The counts are of all devices, and data parallelism averages the gradients over them.
             loss = loss * self.accelerator.num_processes
         mode = "train" if model.training else "eval"
-        for name in ("ce_loss", "number_loss"):
-            if outputs[name] is not None:
-                self._log_part(mode, name, outputs[name])
+        for name, value in (("ce_loss", outputs.ce_loss), ("number_loss", outputs.number_loss)):
+            if value is not None:  # a digit-text model has no numbers
+                self._log_part(mode, name, value)
         return (loss, outputs) if return_outputs else loss
 
     def _log_part(self, mode: str, name: str, value: torch.Tensor) -> None:

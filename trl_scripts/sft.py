@@ -84,7 +84,8 @@ def main() -> None:
 def _load_model(arguments: SceneArguments) -> tuple[IGLLMForSceneProgram, IGLLMProcessor]:
     if (arguments.tower is None) == (arguments.model_name_or_path is None):
         raise ValueError(
-            f"give either --tower or --model_name_or_path, got {arguments.tower!r} and {arguments.model_name_or_path!r}"
+            "give either --tower or --model_name_or_path, "
+            f"got {arguments.tower!r} and {arguments.model_name_or_path!r}"
         )
     if arguments.tower is not None:
         return build_tiny_model(arguments.tower, arguments.number_head)

@@ -1,4 +1,4 @@
-"""A small IG-LLM around a pre-trained scene tower: the project's own tokenizer and a Llama of a few million weights."""
+"""A small IG-LLM around a pre-trained scene tower: the project's own tokenizer and a Llama of a few million."""
 
 from pathlib import Path
 

@@ -59,7 +59,10 @@ def _add(tree: bpy.types.NodeTree, kind: str, **inputs: object) -> bpy.types.Nod
 
 
 def _mix(
-    tree: bpy.types.NodeTree, factor: float | bpy.types.NodeSocket, first: bpy.types.NodeSocket, second: bpy.types.NodeSocket
+    tree: bpy.types.NodeTree,
+    factor: float | bpy.types.NodeSocket,
+    first: bpy.types.NodeSocket,
+    second: bpy.types.NodeSocket,
 ) -> bpy.types.NodeSocket:
     # The two shader inputs of this node share one name, so they are linked by position.
     node = tree.nodes.new("ShaderNodeMixShader")

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 import tiny
 import torch
-from datasets import Dataset
+from datasets import Dataset, Features, Value
+from datasets import Image as ImageFeature
+from PIL import Image
 from trl import SFTConfig
 
 from modeling_igllm import IGLLMProcessor, format_program
@@ -17,21 +19,13 @@ from trl_scripts.scene_trainer import SceneSFTTrainer, check_number_head_learns
 def make_rows() -> Dataset:
     """Eight images with programs of one and of three objects in turn."""
     programs = [format_program(scene) for scene in (tiny.SHORT_SCENE, tiny.LONG_SCENE)]
-    rows = [{"image": image, "program": programs[i % 2]} for i, image in enumerate(tiny.make_images(8))]
-    return Dataset.from_dict({name: [row[name] for row in rows] for name in ("program",)}).add_column(
-        "image", [row["image"].tolist() for row in rows]
-    )
+    columns = {"image": [Image.fromarray(image) for image in tiny.make_images(8)], "program": programs * 4}
+    return Dataset.from_dict(columns, features=Features({"image": ImageFeature(), "program": Value("string")}))
 
 
-class ImageCollator(SceneCollator):
-    """The collator for images that are nested lists."""
-
-    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        arrays = [{**row, "image": torch.tensor(row["image"], dtype=torch.uint8).numpy()} for row in rows]
-        return super().__call__(arrays)
-
-
-def make_trainer(processor: IGLLMProcessor, folder: Path, **overrides: Any) -> SceneSFTTrainer:
+def make_trainer(
+    processor: IGLLMProcessor, folder: Path, number_head: str = "tanh_mlp_gelu", **overrides: Any
+) -> SceneSFTTrainer:
     """A trainer of a random tiny model that takes plain gradient steps."""
     arguments: dict[str, Any] = {
         "output_dir": str(folder),
@@ -47,19 +41,19 @@ def make_trainer(processor: IGLLMProcessor, folder: Path, **overrides: Any) -> S
         "save_strategy": "no",
         "logging_steps": 1,
         "remove_unused_columns": False,
-        "gradient_checkpointing": False,
+        "activation_checkpointing": False,
         "max_length": None,
         "dataset_kwargs": {"skip_prepare_dataset": True},
         "seed": 0,
     }
-    model = tiny.make_model(processor)
+    model = tiny.make_model(processor, number_head=number_head)
     model.model.vision_tower.requires_grad_(False)
     return SceneSFTTrainer(
         model=model,
         args=SFTConfig(**arguments | overrides),
         train_dataset=make_rows(),
         processing_class=processor,
-        data_collator=ImageCollator(processor),
+        data_collator=SceneCollator(processor),
     )
 
 
@@ -128,8 +122,7 @@ def test_the_check_leaves_no_gradient_behind(processor: IGLLMProcessor) -> None:
 
 def test_a_digit_text_model_trains_without_a_head(tmp_path: Path) -> None:
     processor = tiny.make_processor(numbers="char")
-    trainer = make_trainer(processor, tmp_path)
-    trainer.model = tiny.make_model(processor, number_head="none")
+    trainer = make_trainer(processor, tmp_path, number_head="none")
     trainer.train()
     logs = next(entry for entry in trainer.state.log_history if "loss" in entry)
     assert "number_loss" not in logs

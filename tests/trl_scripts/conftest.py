@@ -1,0 +1,25 @@
+"""One processor and one random model for the tests that do not change them."""
+
+import pytest
+import tiny
+import torch
+
+from modeling_igllm import IGLLMForSceneProgram, IGLLMProcessor
+
+
+@pytest.fixture(scope="session", autouse=True)
+def single_thread() -> None:
+    """Tiny tensors are slower on several threads, and test workers share the cores."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def processor() -> IGLLMProcessor:
+    """A processor that writes numbers as `[NUM]`."""
+    return tiny.make_processor()
+
+
+@pytest.fixture(scope="session")
+def model(processor: IGLLMProcessor) -> IGLLMForSceneProgram:
+    """A random model in evaluation mode; a test that changes it makes its own."""
+    return tiny.make_model(processor)
