@@ -1,22 +1,25 @@
 """Build splits: a pool of Blender workers renders the missing shards, then the dataset card is written."""
 
+import functools
 import multiprocessing
 import os
-from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.sharedctypes import Synchronized
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from .dataset_card import write_dataset_card
+from .dataset_card import check_card_place, write_dataset_card
 from .families import FAMILIES
 from .shards import SplitPlan, claim_folder, render_shard
 
 _POLL_SECONDS = 0.5
-_rendered: "Synchronized[int]"  # set in each worker by `_start_worker`, as is the session
-_session: Any
+_rendered: "Synchronized[int]"  # set in each worker by `_start_worker`, as are the next two
+_stop: Event
+_threads: int
 
 
 def build_family(
@@ -38,24 +41,30 @@ def build_family(
         family: a key of `FAMILIES`; also the name of the dataset configuration.
         splits: which splits; all of the family when None.
         num_scenes: scenes per split; the family's own sizes when None.
-        seed: dataset seed, >= 0.
+        seed: dataset seed, in [0, 2**32).
         resolution: (width, height) in pixels; the family's own when None.
         samples: Cycles samples per pixel before denoising.
         workers: Blender processes; one per core when None.
 
     Raises:
-        ValueError: for a bad family, split or number, or a folder built with other parameters.
+        ValueError: for a bad family, split or number, a folder built with other parameters, or one with a README.md
+            of something else; nothing has been rendered then.
         OSError: if the folder cannot be written.
+        ImportError: if bpy is not installed.
         RuntimeError: if a worker process dies.
     """
     if family not in FAMILIES:
         raise ValueError(f"unknown family {family!r}: choose one of {', '.join(FAMILIES)}")
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers must be at least 1, got {workers}")
     known = FAMILIES[family]
     width, height = resolution or known.resolution
-    for split in splits or known.splits:
-        size = num_scenes if num_scenes is not None else known.split_sizes.get(split, 1)
-        plan = SplitPlan(out, family, split, size, seed, width, height, samples)
+    sizes = {split: known.split_size(split) if num_scenes is None else num_scenes for split in splits or known.splits}
+    plans = [SplitPlan(out, family, split, size, seed, width, height, samples) for split, size in sizes.items()]
+    check_card_place(out)
+    for plan in plans:
         claim_folder(plan)
+    for plan in plans:
         _render_missing_shards(plan, workers or os.cpu_count() or 1)
         write_dataset_card(out)
 
@@ -64,45 +73,51 @@ def _render_missing_shards(plan: SplitPlan, workers: int) -> None:
     missing = [shard for shard in range(plan.num_shards) if not plan.is_complete(shard)]
     if not missing:
         return
+    workers = min(workers, len(missing))
+    threads = max(1, (os.cpu_count() or 1) // workers)
     context = multiprocessing.get_context("spawn")  # Blender's state must not be inherited
-    counter = context.Value("q", 0)
+    rendered, stop = context.Value("q", 0), context.Event()
     total = sum(len(plan.shard_indices(shard)) for shard in missing)
     with (
         tqdm(total=total, unit="img", desc=f"{plan.family} {plan.split}", mininterval=1.0) as progress,
-        ProcessPoolExecutor(min(workers, len(missing)), context, _start_worker, (plan, workers, counter)) as pool,
+        ProcessPoolExecutor(workers, context, _start_worker, (rendered, stop, threads)) as pool,
     ):
-        pending: set[Future[None]] = {pool.submit(_work, plan, shard) for shard in missing}
-        while pending:
-            done, pending = wait(pending, timeout=_POLL_SECONDS)
-            progress.update(counter.value - progress.n)
-            _raise_first_error(done, pool, plan)
-
-
-def _raise_first_error(done: set[Future[None]], pool: ProcessPoolExecutor, plan: SplitPlan) -> None:
-    for future in done:
+        pending = {pool.submit(_work, plan, shard) for shard in missing}
         try:
-            future.result()
+            while pending:
+                done, pending = wait(pending, timeout=_POLL_SECONDS)
+                progress.update(rendered.value - progress.n)
+                for future in done:
+                    future.result()
         except BrokenProcessPool as error:
             raise RuntimeError(
                 f"a render worker died while building {plan.folder}; finished shards are kept: run the command again"
             ) from error
-        except Exception:
-            pool.shutdown(wait=False, cancel_futures=True)
+        except BaseException:  # Ctrl-C too: without this the pool would first render everything that is pending
+            stop.set()
+            pool.shutdown(cancel_futures=True)
             raise
 
 
-def _start_worker(plan: SplitPlan, workers: int, counter: "Synchronized[int]") -> None:
-    global _rendered, _session
+def _start_worker(rendered: "Synchronized[int]", stop: Event, threads: int) -> None:
+    global _rendered, _stop, _threads
+    _rendered, _stop, _threads = rendered, stop, threads
+
+
+@functools.cache
+def _render_session(width: int, height: int, samples: int) -> Any:
+    # Made by the first shard rather than by `_start_worker`: only a shard's errors reach the parent process.
     from .rendering.session import RenderQuality, RenderSession
 
-    _rendered = counter
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    _session = RenderSession(RenderQuality(plan.width, plan.height, plan.samples, threads=threads))
+    return RenderSession(RenderQuality(width, height, samples, threads=_threads))
 
 
 def _work(plan: SplitPlan, shard: int) -> None:
     import bpy
 
-    for _ in render_shard(plan, shard, _session.render, bpy.app.version_string):
+    session = _render_session(plan.width, plan.height, plan.samples)
+    for _ in render_shard(plan, shard, session.render, bpy.app.version_string):
         with _rendered.get_lock():
             _rendered.value += 1
+        if _stop.is_set():
+            return

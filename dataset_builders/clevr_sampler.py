@@ -22,7 +22,7 @@ COLORS = ("gray", "red", "blue", "green", "brown", "purple", "cyan", "yellow")
 Palette = Mapping[str, tuple[str, ...]]
 
 _HALF_A, _HALF_B = ("gray", "blue", "brown", "yellow"), ("red", "green", "purple", "cyan")
-UNRESTRICTED: Palette = {shape: COLORS for shape in SHAPES}
+UNRESTRICTED: Palette = dict.fromkeys(SHAPES, COLORS)
 CONDITION_A: Palette = {"cube": _HALF_A, "cylinder": _HALF_B, "sphere": COLORS}
 CONDITION_B: Palette = {"cube": _HALF_B, "cylinder": _HALF_A, "sphere": COLORS}
 PALETTES: dict[tuple[str, str], Palette] = {
@@ -120,7 +120,7 @@ def _keeps_distance(x: float, y: float, radius: float, other: ClevrObject, camer
     # The four ground directions (left, right, front, behind) are two axes with both signs.
     right = camera.axes()[0, :2]
     behind = np.array([-right[1], right[0]])
-    return min(abs(right @ (dx, dy)), abs(behind @ (dx, dy))) >= MIN_DIRECTION_MARGIN
+    return bool(min(abs(right @ (dx, dy)), abs(behind @ (dx, dy))) >= MIN_DIRECTION_MARGIN)
 
 
 def _draw_object(rng: np.random.Generator, palette: Palette, size: str, place: tuple[float, float]) -> ClevrObject:

@@ -12,10 +12,12 @@ from huggingface_hub import DatasetCard, DatasetCardData
 
 from .families import FAMILIES
 from .schema import FEATURES
+from .shards import count_rows
+from .whole_file import write_whole
 
+_TITLE = "# IG-LLM scenes\n"
 _BODY = """
-# IG-LLM scenes
-
+{title}
 Pictures of synthetic scenes with the scene program that rebuilds each of them, rendered with Blender (Cycles on the
 CPU) by the open reference implementation of IG-LLM. Columns: `image`, `scene` (objects with all attributes, pixel
 coordinates and visible pixel counts, camera in OpenCV axes, lamps, seed and index) and `program`.
@@ -35,12 +37,20 @@ Licence: CC BY 4.0.
 """
 
 
+def check_card_place(out: Path) -> None:
+    """Raise ValueError if `out` holds a README.md that `write_dataset_card` did not write: it would be overwritten."""
+    card = out / "README.md"
+    if card.exists() and _TITLE not in card.read_text():
+        raise ValueError(f"{card} is not the card of a dataset built here: use another --out folder")
+
+
 def write_dataset_card(out: Path) -> None:
     """Write `out`/README.md with the YAML `configs` and `dataset_info` of every split found below `out`.
 
     `dataset_info` carries sizes: without it `datasets` would serve stale rows from its cache after a rebuild.
     """
-    found = {family: _splits_on_disk(out / family) for family in FAMILIES if (out / family).is_dir()}
+    by_family = {family: _splits_on_disk(out / family) for family in FAMILIES}
+    found = {family: splits for family, splits in by_family.items() if splits}
     data = DatasetCardData(license="cc-by-4.0", task_categories=["image-to-text"], tags=["inverse-graphics", "3d"])
     configs = {family: {"data_files": _data_files(family, splits)} for family, splits in found.items()}
     MetadataConfigs(configs).to_dataset_card_data(data)
@@ -48,8 +58,9 @@ def write_dataset_card(out: Path) -> None:
     DatasetInfosDict(infos).to_dataset_card_data(data)
     rows = [_table_row(family, split, files) for family, splits in found.items() for split, files in splits.items()]
     first = next(iter(found))
-    body = _BODY.format(config=first, split=next(iter(found[first])), rows="\n".join(rows))
-    (out / "README.md").write_text(str(DatasetCard(f"---\n{data.to_yaml()}\n---\n{body}")))
+    body = _BODY.format(title=_TITLE, config=first, split=next(iter(found[first])), rows="\n".join(rows))
+    card = str(DatasetCard(f"---\n{data.to_yaml()}\n---\n{body}"))
+    write_whole(out / "README.md", lambda path: path.write_text(card))
 
 
 def _splits_on_disk(folder: Path) -> dict[str, list[Path]]:
@@ -64,20 +75,17 @@ def _data_files(family: str, splits: dict[str, list[Path]]) -> list[dict[str, st
 def _dataset_info(family: str, splits: dict[str, list[Path]]) -> DatasetInfo:
     sizes = SplitDict(dataset_name=family)
     for split, files in splits.items():
-        num_bytes, num_rows = sum(file.stat().st_size for file in files), sum(_num_rows(file) for file in files)
+        num_bytes, num_rows = sum(file.stat().st_size for file in files), sum(count_rows(file) for file in files)
         sizes.add(SplitInfo(split, num_bytes=num_bytes, num_examples=num_rows))
     total = sum(info.num_bytes for info in sizes.values())
     return DatasetInfo(config_name=family, features=FEATURES, splits=sizes, download_size=total, dataset_size=total)
 
 
-def _num_rows(file: Path) -> int:
-    return int(pq.read_metadata(file).num_rows)
-
-
 def _table_row(family: str, split: str, files: list[Path]) -> str:
     parameters: dict[str, Any] = json.loads((files[0].parent / f"{split}.build.json").read_text())
-    first = pq.read_table(files[0], columns=["scene"]).slice(0, 1).to_pylist()[0]["scene"]
+    versions = {row["scene"]["bpy_version"] for row in pq.read_table(files, columns=["scene.bpy_version"]).to_pylist()}
     pixels = f"{parameters['width']}x{parameters['height']}"
-    scenes = sum(_num_rows(file) for file in files)
-    values = (family, split, scenes, parameters["seed"], pixels, parameters["samples"], first["bpy_version"])
+    scenes = sum(count_rows(file) for file in files)
+    bpy = ", ".join(sorted(str(version) for version in versions))  # several if a split was resumed after an upgrade
+    values = (family, split, scenes, parameters["seed"], pixels, parameters["samples"], bpy)
     return "| " + " | ".join(str(value) for value in values) + " |"

@@ -9,7 +9,10 @@ from .sampled_scene import SampledScene
 
 @dataclass(frozen=True)
 class Family:
-    """One benchmark family: default `resolution` (width, height), scenes by split, `sample(family, split, seed, index)`."""
+    """One benchmark family: default `resolution` (width, height), scenes by split, and its sampler.
+
+    `sample(family, split, seed, index)` draws one scene.
+    """
 
     name: str
     resolution: tuple[int, int]
@@ -20,6 +23,12 @@ class Family:
     def splits(self) -> tuple[str, ...]:
         """The names of the splits, training first."""
         return tuple(self.split_sizes)
+
+    def split_size(self, split: str) -> int:
+        """The default number of scenes of a split; ValueError if the family has no such split."""
+        if split not in self.split_sizes:
+            raise ValueError(f"family {self.name!r} has no split {split!r}: choose one of {', '.join(self.splits)}")
+        return self.split_sizes[split]
 
 
 FAMILIES = {

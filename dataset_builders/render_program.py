@@ -2,13 +2,19 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 from modeling_igllm import ClevrObject, SceneProgram
 
 from .camera import Camera
 from .clevr_sampler import CLEVR_LIGHTS
+from .whole_file import write_whole
+
+if TYPE_CHECKING:
+    from .rendering.session import RenderSession
 
 SUFFIXES = (".png", ".blend", ".glb")
 
@@ -24,7 +30,7 @@ def render_program(scene: SceneProgram, resolution: tuple[int, int] = (320, 240)
         (height, width, 3) uint8 pixels.
 
     Raises:
-        ValueError: if the scene is not of the CLEVR families.
+        ValueError: if the scene is not of the CLEVR families, or for a size that Blender cannot render.
         ImportError: if bpy is not installed.
     """
     return _session(resolution, samples).render(_clevr_objects(scene), Camera(), CLEVR_LIGHTS)
@@ -34,27 +40,24 @@ def save_program(scene: SceneProgram, path: Path, resolution: tuple[int, int] = 
     """Write a CLEVR scene as `.png` (rendered), `.blend` or `.glb`, by the suffix of `path`.
 
     Raises:
-        ValueError: for another suffix, or a scene that is not of the CLEVR families.
-        OSError: if the file cannot be written.
+        ValueError: for another suffix, or as `render_program`.
+        OSError: if the file cannot be written; one that was there is kept then.
         ImportError: if bpy is not installed.
     """
     if path.suffix not in SUFFIXES:
         raise ValueError(f"cannot write {str(path)!r}: the suffix must be one of {', '.join(SUFFIXES)}")
-    objects = _clevr_objects(scene)
-    path.open("ab").close()  # Blender's own message for an unwritable place is not clear
     if path.suffix == ".png":
-        from PIL import Image
-
-        Image.fromarray(render_program(scene, resolution, samples)).save(path)
+        write_whole(path, lambda file: Image.fromarray(render_program(scene, resolution, samples)).save(file))
         return
-    from .rendering.export import export_blend, export_glb
-
+    objects = _clevr_objects(scene)
     session = _session(resolution, samples)
     session.place(objects, Camera(), CLEVR_LIGHTS)
-    {".blend": export_blend, ".glb": export_glb}[path.suffix](path)
+    from .rendering.export import export_blend, export_glb
+
+    write_whole(path, export_blend if path.suffix == ".blend" else export_glb)
 
 
-def _session(resolution: tuple[int, int], samples: int):  # type: ignore[no-untyped-def]
+def _session(resolution: tuple[int, int], samples: int) -> "RenderSession":
     from .rendering.session import RenderQuality, RenderSession  # imports bpy
 
     return RenderSession(RenderQuality(*resolution, samples=samples))

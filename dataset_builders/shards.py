@@ -2,19 +2,21 @@
 
 import io
 import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset
 from PIL import Image
 
 from .families import FAMILIES
+from .random_streams import NUMBER_LIMIT
 from .schema import FEATURES, scene_row
+from .whole_file import write_whole
 
 SHARD_SIZE = 100
 
@@ -36,14 +38,12 @@ class SplitPlan:
     samples: int
 
     def __post_init__(self) -> None:
-        splits = FAMILIES[self.family].splits
-        if self.split not in splits:
-            raise ValueError(f"family {self.family!r} has no split {self.split!r}: choose one of {', '.join(splits)}")
+        FAMILIES[self.family].split_size(self.split)  # refuses an unknown split
         for name in ("num_scenes", "width", "height", "samples"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.seed < 0:
-            raise ValueError(f"seed must be >= 0, got {self.seed}")
+        if not 0 <= self.seed < NUMBER_LIMIT:
+            raise ValueError(f"seed must be in [0, 2**32), got {self.seed}")
 
     @property
     def folder(self) -> Path:
@@ -66,7 +66,11 @@ class SplitPlan:
     def is_complete(self, shard: int) -> bool:
         """Whether the shard is on disk with all its rows."""
         path = self.shard_path(shard)
-        return path.exists() and pq.read_metadata(path).num_rows == len(self.shard_indices(shard))
+        return path.exists() and count_rows(path) == len(self.shard_indices(shard))
+
+    def shards_on_disk(self) -> list[Path]:
+        """The shards that are there, complete or short, in order."""
+        return sorted(self.folder.glob(f"{self.split}-*.parquet"))
 
     def parameters(self) -> dict[str, Any]:
         """What must not change between two runs into one folder."""
@@ -84,19 +88,45 @@ def claim_folder(plan: SplitPlan) -> None:
     """Create the split's folder and record its parameters there.
 
     Raises:
-        ValueError: if the folder holds the same split made with other parameters (mixing them would go unnoticed).
+        ValueError: if the folder holds the same split made with other parameters (mixing them would go unnoticed) or
+            with more scenes (a smaller split would leave a gap).
         OSError: if the folder cannot be written.
     """
     plan.folder.mkdir(parents=True, exist_ok=True)
-    if plan.parameters_path.exists():
-        found = json.loads(plan.parameters_path.read_text())
-        if found != plan.parameters():
-            raise ValueError(
-                f"{plan.parameters_path} was built with {found}, not {plan.parameters()}: "
-                "use the same parameters or another --out folder"
-            )
-        return
-    _write_whole(plan.parameters_path, lambda path: path.write_text(json.dumps(plan.parameters(), indent=2) + "\n"))
+    wanted = json.dumps(plan.parameters(), indent=2) + "\n"
+    if plan.shards_on_disk():
+        _check_same_parameters(plan, wanted)
+        _check_not_smaller(plan)
+    write_whole(plan.parameters_path, lambda path: path.write_text(wanted))
+
+
+def _check_same_parameters(plan: SplitPlan, wanted: str) -> None:
+    found = plan.parameters_path.read_text()
+    if found != wanted:
+        raise ValueError(
+            f"{plan.parameters_path} holds {' '.join(found.split())}, not {' '.join(wanted.split())}: "
+            "use the same parameters or another --out folder"
+        )
+
+
+def _check_not_smaller(plan: SplitPlan) -> None:
+    last = plan.num_shards - 1
+    beyond = [path for path in plan.shards_on_disk() if path > plan.shard_path(last)]
+    if plan.shard_path(last).exists() and count_rows(plan.shard_path(last)) > len(plan.shard_indices(last)):
+        beyond.insert(0, plan.shard_path(last))
+    if beyond:
+        raise ValueError(
+            f"{beyond[0]} goes beyond the {plan.num_scenes} scenes asked for: "
+            "ask for at least as many as are there or use another --out folder"
+        )
+
+
+def count_rows(path: Path) -> int:
+    """Return the number of rows of a Parquet file; ValueError if it is damaged."""
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{path} is damaged ({error}): delete it and build again") from error
 
 
 def render_shard(plan: SplitPlan, shard: int, render: Callable[..., np.ndarray], bpy_version: str) -> Iterator[int]:
@@ -115,7 +145,7 @@ def render_shard(plan: SplitPlan, shard: int, render: Callable[..., np.ndarray],
         rows.append(scene_row(scene, image, plan.width, plan.height, bpy_version))
         yield index
     table = Dataset.from_list(rows, features=FEATURES)
-    _write_whole(plan.shard_path(shard), table.to_parquet)
+    write_whole(plan.shard_path(shard), table.to_parquet)
 
 
 def png_bytes(pixels: np.ndarray) -> bytes:
@@ -123,13 +153,3 @@ def png_bytes(pixels: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG")
     return buffer.getvalue()
-
-
-def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Write under a temporary name in the same folder, then rename: readers see the whole file or none."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

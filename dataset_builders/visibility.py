@@ -57,7 +57,7 @@ def _object_frame(item: ClevrObject, camera: Camera, rays: np.ndarray) -> tuple[
 
 
 def _hit_sphere(origin: np.ndarray, rays: np.ndarray, dimensions: int = 3) -> np.ndarray:
-    """Return the nearest ray parameter at the unit sphere (or, in two dimensions, the unit cylinder), inf if missed."""
+    """Return the nearest ray parameter at the unit sphere (in two dimensions: cylinder), inf where it is missed."""
     a = (rays[..., :dimensions] ** 2).sum(-1)
     b = rays[..., :dimensions] @ origin[:dimensions]
     discriminant = b * b - a * (origin[:dimensions] @ origin[:dimensions] - 1.0)

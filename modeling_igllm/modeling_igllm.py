@@ -47,10 +47,11 @@ class IGLLMOutput(LlavaCausalLMOutputWithPast):
 
 
 class IGLLMPreTrainedModel(LlavaPreTrainedModel):
-    """LLaVA's base class with IG-LLM's configuration; the numeric head is kept in float32 at any loading dtype."""
+    """LLaVA's base class with IG-LLM's configuration."""
 
     config: IGLLMConfig
-    _keep_in_fp32_modules_strict = {"numeric_head"}  # noqa: RUF012  # as PreTrainedModel declares it
+    # The head keeps float32 by itself; this tells quantisers to leave it alone.
+    _keep_in_fp32_modules = {"numeric_head"}  # noqa: RUF012  # as PreTrainedModel declares it
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:

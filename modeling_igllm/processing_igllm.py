@@ -60,9 +60,10 @@ class IGLLMProcessor(ProcessorMixin):
         self.rotation = rotation
         self.numbers = numbers
         self.image_token = image_token
-        self.image_token_id = tokenizer.convert_tokens_to_ids(image_token)
-        if self.image_token_id is None or self.image_token_id == tokenizer.unk_token_id:
+        image_token_id = tokenizer.convert_tokens_to_ids(image_token)
+        if not isinstance(image_token_id, int) or image_token_id == tokenizer.unk_token_id:
             raise ValueError(f"The tokenizer has no token {image_token!r}; add it as a special token.")
+        self.image_token_id = image_token_id
         self.num_token_id = number_token_id(tokenizer) if numbers == "token" else None
         super().__init__(image_processor, tokenizer, chat_template=chat_template)
 

@@ -1,4 +1,4 @@
-"""The `igllm` command: build data, predict, render and evaluate. `igllm COMMAND --help` says more."""
+"""The `igllm` command: build data, predict, render, evaluate and push. `igllm COMMAND --help` says more."""
 
 import argparse
 import sys
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .errors import CommandError
+from .push import add_push_arguments, run_push
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,17 +26,18 @@ def _parser() -> argparse.ArgumentParser:
     _add_predict(commands.add_parser("predict", help="read images, write scene programs"))
     _add_render(commands.add_parser("render", help="render a scene program"))
     _add_evaluate(commands.add_parser("evaluate", help="score a model on a built dataset"))
+    _add_push(commands.add_parser("push", help="put a model, dataset or metric on the Hugging Face Hub"))
     return parser
 
 
 def _add_build(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("family", help="clevr or clevr_cogent")
     parser.add_argument("--split", help="one split (default: all of the family)")
-    parser.add_argument("--num-scenes", type=int, help="scenes in each split (default: the benchmark's sizes)")
+    parser.add_argument("--num-scenes", type=_positive, help="scenes in each split (default: the benchmark's sizes)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resolution", type=_resolution, metavar="WxH", help="default: the benchmark's")
-    parser.add_argument("--samples", type=int, default=16, help="Cycles samples per pixel, before denoising")
-    parser.add_argument("--workers", type=int, help="Blender processes (default: one per core)")
+    parser.add_argument("--samples", type=_positive, default=16, help="Cycles samples per pixel, before denoising")
+    parser.add_argument("--workers", type=_positive, help="Blender processes (default: one per core)")
     parser.add_argument("--out", type=Path, required=True, help="dataset folder; finished shards in it are kept")
     parser.set_defaults(run=_build)
 
@@ -52,7 +54,7 @@ def _add_render(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("program", type=Path, help=".txt program, or .json as `predict` writes it")
     parser.add_argument("-o", "--out", type=Path, required=True, help="file ending in .png, .blend or .glb")
     parser.add_argument("--resolution", type=_resolution, default=(320, 240), metavar="WxH")
-    parser.add_argument("--samples", type=int, default=64, help="Cycles samples per pixel, before denoising")
+    parser.add_argument("--samples", type=_positive, default=64, help="Cycles samples per pixel, before denoising")
     parser.set_defaults(run=_render)
 
 
@@ -65,17 +67,28 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_evaluate)
 
 
+def _add_push(parser: argparse.ArgumentParser) -> None:
+    add_push_arguments(parser)
+    parser.set_defaults(run=run_push)
+
+
 def _add_model_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, help="checkpoint folder or Hub repository")
     parser.add_argument("--revision", help="commit, tag or branch of a Hub repository")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, mps, … (default: cpu)")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
-    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--batch-size", type=_positive, default=16)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
 
 
 def _resolution(text: str) -> tuple[int, int]:
     width, separator, height = text.partition("x")
-    if not (separator and width.isdigit() and height.isdigit() and int(width) and int(height)):
+    if not (separator and width.isdecimal() and height.isdecimal() and int(width) and int(height)):
         raise argparse.ArgumentTypeError(f"{text!r} is not WIDTHxHEIGHT in pixels, e.g. 320x240")
     return int(width), int(height)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from modeling_igllm import SceneProgram, SceneProgramError, parse_program
 
-from .errors import CommandError
+from .errors import NO_BLENDER, CommandError
 
 
 def run_build(parsed: argparse.Namespace) -> int:
@@ -25,8 +25,10 @@ def run_build(parsed: argparse.Namespace) -> int:
             workers=parsed.workers,
         )
     except ImportError as error:
-        raise CommandError(f'{error}: rendering needs Blender, pip install "ig-llm[render]" on Python 3.11') from error
-    except (ValueError, OSError, RuntimeError) as error:
+        raise CommandError(f"{error}; {NO_BLENDER}") from error
+    except OSError as error:
+        raise CommandError(f"cannot write to {parsed.out}: {error}; choose another --out folder") from error
+    except (ValueError, RuntimeError) as error:
         raise CommandError(str(error)) from error
     return 0
 
@@ -39,9 +41,11 @@ def run_render(parsed: argparse.Namespace) -> int:
 
         save_program(scene, parsed.out, parsed.resolution, parsed.samples)
     except ImportError as error:
-        raise CommandError(f'{error}: rendering needs Blender, pip install "ig-llm[render]" on Python 3.11') from error
-    except (ValueError, OSError) as error:
-        raise CommandError(str(error)) from error
+        raise CommandError(f"{error}; {NO_BLENDER}") from error
+    except OSError as error:
+        raise CommandError(f"cannot write {parsed.out}: {error.strerror or error}; choose another --out") from error
+    except (ValueError, RuntimeError) as error:
+        raise CommandError(f"{parsed.program}: {error}") from error
     print(parsed.out)
     return 0
 
@@ -58,10 +62,10 @@ def read_program(path: Path) -> SceneProgram:
             return SceneProgram.from_json(json.loads(text))
         return parse_program(text)
     except OSError as error:
-        raise CommandError(f"cannot read {path}: {error.strerror}") from error
+        raise CommandError(f"cannot read {path}: {error.strerror}; give a .txt or .json file") from error
     except UnicodeDecodeError as error:
-        raise CommandError(f"{path} is not UTF-8 text: {error}") from error
-    except json.JSONDecodeError as error:
-        raise CommandError(f"{path} is not JSON: {error}") from error
+        raise CommandError(f"{path} is not UTF-8 text: {error}; give a .txt or .json file") from error
     except SceneProgramError as error:
         raise CommandError(f"{path}: {error}") from error
+    except (ValueError, RecursionError) as error:  # also numbers of thousands of digits and endless nesting
+        raise CommandError(f"{path} is not JSON: {error}; a program text must end in .txt") from error

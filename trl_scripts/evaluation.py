@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,8 @@ def run_evaluate(parsed: argparse.Namespace) -> int:
         "split": parsed.split,
         "scenes": len(rows),
         "seconds_per_image": seconds / len(rows),
-        "scores": scores,
+        # JSON has no NaN: a score that is not defined on this data is null.
+        "scores": {name: None if math.isnan(value) else value for name, value in scores.items()},
     }
     print(format_scores(scores, len(rows)))
     if parsed.out is not None:

@@ -3,13 +3,16 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from PIL import Image
+from safetensors import SafetensorError
+from transformers.utils import ModelOutput
 
 from modeling_igllm import IGLLMForSceneProgram, IGLLMProcessor, ScenePrediction
 
-from .errors import CommandError
+from .errors import CommandError, one_line
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class Predictor:
         Raises:
             CommandError: if there is no such checkpoint, it is damaged, or the device does not exist.
         """
+        _check_device(device)
         folder = Path(source)
         if folder.exists() and not (folder / "config.json").is_file():
             raise CommandError(f"{source} is no checkpoint folder: it has no config.json")
@@ -34,17 +38,26 @@ class Predictor:
                 source, revision=revision or "main", dtype=getattr(torch, dtype)
             )
             processor = IGLLMProcessor.from_pretrained(source, revision=revision or "main")
-            return cls(model.to(device).eval(), processor)
-        except (OSError, ValueError, RuntimeError) as error:
-            first_line = str(error).strip().splitlines()[0]
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise CommandError(
-                f"cannot load the model {source!r}: {first_line} (--model: a checkpoint folder or a Hub repository)"
+                f"cannot load the model {source!r}: {one_line(error)} "
+                "(--model: a checkpoint folder or a Hub repository)"
             ) from error
+        model.to(torch.device(device))  # type: ignore[arg-type]  # transformers wraps it without its signature
+        return cls(model.eval(), processor)
 
     @torch.inference_mode()
     def predict(self, images: Sequence[Image.Image], batch_size: int) -> Iterator[ScenePrediction]:
         """Predict one scene per image, greedily, `batch_size` images at a time."""
         for start in range(0, len(images), batch_size):
             inputs = self.processor.encode_prompt(list(images[start : start + batch_size]))
-            output = self.model.generate(**inputs.to(self.model.device), do_sample=False)
-            yield from self.processor.decode_scene(output.sequences, output.numbers)
+            output = cast(ModelOutput, self.model.generate(**inputs.to(self.model.device), do_sample=False))
+            # Without a numeric head there are no numbers in the output.
+            yield from self.processor.decode_scene(output["sequences"], output.get("numbers"))
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # a build of torch without CUDA asserts
+        raise CommandError(f"cannot use --device {device!r}: {one_line(error)}; cpu works everywhere") from error

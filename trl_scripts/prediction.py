@@ -11,13 +11,15 @@ from PIL import Image, ImageOps
 
 from modeling_igllm import ScenePrediction, SceneProgram
 
-from .errors import CommandError
+from .errors import NO_BLENDER, CommandError
 from .inference import Predictor
 
 
 def run_predict(parsed: argparse.Namespace) -> int:
     """Predict every readable image; the others are reported and the exit code tells."""
-    _check_stems(parsed.images)
+    _check_results_are_distinct(parsed.images, parsed.out)
+    if parsed.render:
+        _check_blender()
     _make_folder(parsed.out)
     paths, images = _open_images(parsed.images)
     exit_code = 0 if len(paths) == len(parsed.images) else 2
@@ -26,19 +28,41 @@ def run_predict(parsed: argparse.Namespace) -> int:
     predictor = Predictor.load(parsed.model, parsed.revision, parsed.device, parsed.dtype)
     predictions = predictor.predict(images, parsed.batch_size)
     for path, image, prediction in zip(paths, images, predictions, strict=True):
-        _write(parsed, path, image, prediction)
+        try:
+            _write(parsed, path, image, prediction)
+        except (OSError, ValueError) as error:  # no space, a folder in the way, a scene that cannot be rendered yet
+            _report(path, f"cannot write its results to {parsed.out}: {error}")
+            exit_code = 2
         if prediction.scene is None:
-            print(f"igllm predict: {path}: the output is no program: {prediction.error}", file=sys.stderr)
+            _report(path, f"the output is no program: {prediction.error}")
             exit_code = exit_code or 1
     return exit_code
 
 
-def _check_stems(paths: list[Path]) -> None:
-    twice = [stem for stem, count in Counter(path.stem for path in paths).items() if count > 1]
+def result_path(folder: Path, image: Path, suffix: str) -> Path:
+    """The result of an image: its stem, dots included, with another suffix."""
+    return folder / f"{image.stem}{suffix}"
+
+
+def _report(path: Path, message: str) -> None:
+    print(f"igllm predict: {path}: {message}", file=sys.stderr)
+
+
+def _check_results_are_distinct(images: list[Path], folder: Path) -> None:
+    twice = [stem for stem, count in Counter(path.stem for path in images).items() if count > 1]
     if twice:
-        raise CommandError(
-            f"several inputs are called {twice[0]!r} and would overwrite each other's results: rename one"
-        )
+        raise CommandError(f"several inputs are called {twice[0]!r}, their results would be one file: rename one")
+    inputs = {path.resolve() for path in images}
+    for path in images:
+        if result_path(folder, path, ".png").resolve() in inputs:
+            raise CommandError(f"the result of {path} would overwrite an input: choose another --out folder")
+
+
+def _check_blender() -> None:
+    try:
+        import dataset_builders.rendering  # noqa: F401
+    except ImportError as error:
+        raise CommandError(f"{error}; {NO_BLENDER}, or leave out --render") from error
 
 
 def _make_folder(folder: Path) -> None:
@@ -57,39 +81,39 @@ def _open_images(paths: list[Path]) -> tuple[list[Path], list[Image.Image]]:
     for path in paths:
         try:
             with Image.open(path) as image:
+                if image.mode in ("I", "F"):
+                    raise ValueError(f"mode {image.mode!r} has no known range of values")
                 image.load()
                 opened.append((path, image.copy()))
         except FileNotFoundError:
-            print(f"igllm predict: {path}: no such file", file=sys.stderr)
+            _report(path, "no such file; check its name")
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            print(f"igllm predict: {path}: not a readable image ({error})", file=sys.stderr)
+            _report(path, f"not a readable image ({error}); give a PNG or JPEG file of 8 bits per channel")
     return [path for path, _ in opened], [image for _, image in opened]
 
 
 def _write(parsed: argparse.Namespace, path: Path, image: Image.Image, prediction: ScenePrediction) -> None:
     result = {**prediction.to_json(), "model": parsed.model}
-    target = parsed.out / path.stem
-    target.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    result_path(parsed.out, path, ".json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     text = prediction.text if prediction.program is None else prediction.program
-    target.with_suffix(".txt").write_text(text, encoding="utf-8")
+    result_path(parsed.out, path, ".txt").write_text(text, encoding="utf-8")
     print(f"# {path}\n{text}")
     if parsed.render and prediction.scene is not None:
-        side_by_side(image, prediction.scene).save(target.with_suffix(".png"))
-        print(f"# picture and prediction: {target.with_suffix('.png')}\n")
+        picture = result_path(parsed.out, path, ".png")
+        side_by_side(image, prediction.scene).save(picture)
+        print(f"# picture and prediction: {picture}\n")
 
 
 def side_by_side(image: Image.Image, scene: SceneProgram, height: int = 240) -> Image.Image:
     """Return the picture and, to its right, the rendered scene, both `height` pixels high.
 
     Raises:
-        CommandError: if bpy is not installed.
+        ImportError: if bpy is not installed.
+        ValueError: if the scene is not of the CLEVR families.
     """
-    try:
-        from dataset_builders.render_program import render_program
+    from dataset_builders.render_program import render_program
 
-        rendered = render_program(scene, (height * 4 // 3, height))
-    except ImportError as error:
-        raise CommandError(f'{error}: --render needs Blender, pip install "ig-llm[render]" on Python 3.11') from error
+    rendered = render_program(scene, (height * 4 // 3, height))
     picture = ImageOps.exif_transpose(image).convert("RGB")
-    picture = picture.resize((round(picture.width * height / picture.height), height))
+    picture = picture.resize((max(1, round(picture.width * height / picture.height)), height))
     return Image.fromarray(np.concatenate([np.asarray(picture), rendered], axis=1))

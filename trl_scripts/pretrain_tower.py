@@ -43,7 +43,8 @@ class TowerArguments:
 
 def main() -> None:
     """Parse the arguments, train (resuming from the last checkpoint in the output folder) and print the scores."""
-    arguments, training_arguments = TrlParser((TowerArguments, TrainingArguments)).parse_args_and_config()
+    parser = TrlParser((TowerArguments, TrainingArguments))  # type: ignore[arg-type]  # TRL's own scripts pass classes, too
+    arguments, training_arguments = parser.parse_args_and_config()
     config = SceneTowerConfig(
         image_size=[arguments.image_height, arguments.image_width], color_supervision=arguments.color_supervision
     )
@@ -54,8 +55,9 @@ def main() -> None:
     )
     if arguments.max_train_scenes is not None:
         train_rows = train_rows.select(range(arguments.max_train_scenes))
+    model = SceneTowerForPreTraining(config)
     trainer = Trainer(
-        model=SceneTowerForPreTraining(config),
+        model=model,
         args=training_arguments,
         train_dataset=TowerDataset(train_rows, config, image_processor),
         data_collator=TowerCollator(image_processor, PhotometricAugmentation() if arguments.augment else None),
@@ -65,7 +67,7 @@ def main() -> None:
     trainer.save_model()
     trainer.save_state()
     image_processor.save_pretrained(output)
-    scores = score_tower(trainer.model, TowerDataset(eval_rows, config, image_processor), image_processor)
+    scores = score_tower(model, TowerDataset(eval_rows, config, image_processor), image_processor)
     (output / "tower_scores.json").write_text(json.dumps(scores, indent=2) + "\n")
     print(json.dumps(scores, indent=2))
 

@@ -5,9 +5,10 @@ calls the model's own `forward`: a numeric head would get no gradient, and nothi
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
+from peft import PeftModel
 from torch import nn
 from trl import SFTTrainer
 
@@ -83,7 +84,7 @@ def check_number_head_learns(model: nn.Module, batch: dict[str, Any]) -> None:
         RuntimeError: if the batch yields no number loss or a head parameter gets no gradient. A model without a
             numeric head passes.
     """
-    base: IGLLMForSceneProgram = model.get_base_model() if _is_peft(model) else model
+    base = cast(IGLLMForSceneProgram, model.get_base_model() if isinstance(model, PeftModel) else model)
     if base.numeric_head is None:
         return
     was_training = model.training
@@ -103,9 +104,3 @@ def check_number_head_learns(model: nn.Module, batch: dict[str, Any]) -> None:
             f"the numeric head would not learn: number loss {outputs.number_loss}, parameters without a gradient: "
             f"{dead or 'all of them are frozen'}. Check that the labels hold [NUM] and that the head is trainable."
         )
-
-
-def _is_peft(model: nn.Module) -> bool:
-    from peft import PeftModel
-
-    return isinstance(model, PeftModel)

@@ -22,7 +22,7 @@ from trl_scripts.feature_cache import cache_features
 from trl_scripts.image_augmentation import PhotometricAugmentation
 from trl_scripts.scene_collator import SceneCollator
 from trl_scripts.scene_trainer import SceneSFTTrainer
-from trl_scripts.tiny_model import build_tiny_model
+from trl_scripts.tiny_model import NumberHead, build_tiny_model
 
 
 @dataclass
@@ -42,7 +42,7 @@ class SceneArguments:
     eval_split: str = "val_id"
     max_train_scenes: int | None = None
     max_eval_scenes: int | None = 200
-    number_head: str = "tanh_mlp_gelu"
+    number_head: NumberHead = "tanh_mlp_gelu"
     feature_cache: str | None = None
     feature_copies: int = 1
     shuffle_attributes: bool = False
@@ -51,7 +51,8 @@ class SceneArguments:
 
 def main() -> None:
     """Parse the arguments, train (resuming from the last checkpoint in the output folder) and save."""
-    arguments, training_arguments = TrlParser((SceneArguments, SFTConfig)).parse_args_and_config()
+    parser = TrlParser((SceneArguments, SFTConfig))  # type: ignore[arg-type]  # TRL's own scripts pass classes, too
+    arguments, training_arguments = parser.parse_args_and_config()
     model, processor = _load_model(arguments)
     model.model.vision_tower.requires_grad_(False)
     train_rows = _load_rows(arguments, arguments.train_split, arguments.max_train_scenes)
@@ -82,14 +83,12 @@ def main() -> None:
 
 
 def _load_model(arguments: SceneArguments) -> tuple[IGLLMForSceneProgram, IGLLMProcessor]:
-    if (arguments.tower is None) == (arguments.model_name_or_path is None):
-        raise ValueError(
-            "give either --tower or --model_name_or_path, "
-            f"got {arguments.tower!r} and {arguments.model_name_or_path!r}"
-        )
-    if arguments.tower is not None:
-        return build_tiny_model(arguments.tower, arguments.number_head)
-    source, revision = arguments.model_name_or_path, arguments.model_revision or "main"
+    tower, source, revision = arguments.tower, arguments.model_name_or_path, arguments.model_revision or "main"
+    if (tower is None) == (source is None):
+        raise ValueError(f"give either --tower or --model_name_or_path, got {tower!r} and {source!r}")
+    if tower is not None:
+        return build_tiny_model(tower, arguments.number_head)
+    assert source is not None  # exactly one of the two is given
     model = IGLLMForSceneProgram.from_pretrained(source, revision=revision)
     return model, IGLLMProcessor.from_pretrained(source, revision=revision)
 

@@ -1,6 +1,7 @@
 """A small IG-LLM around a pre-trained scene tower: the project's own tokenizer and a Llama of a few million."""
 
 from pathlib import Path
+from typing import Literal
 
 from transformers import LlamaConfig
 
@@ -10,10 +11,12 @@ from modeling_igllm.modeling_scene_tower import SceneTowerModel
 
 from .tiny_tokenizer import IMAGE_TOKEN, build_tiny_tokenizer
 
+NumberHead = Literal["tanh_mlp_gelu", "linear", "none"]
+
 
 def build_tiny_model(
     tower: str | Path,
-    number_head: str = "tanh_mlp_gelu",
+    number_head: NumberHead = "tanh_mlp_gelu",
     hidden_size: int = 192,
     num_layers: int = 5,
     num_heads: int = 6,
@@ -42,23 +45,23 @@ def build_tiny_model(
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
     )
-    config = IGLLMConfig(
-        vision_config=vision_tower.config,
-        text_config=text_config,
-        image_token_index=tokenizer.convert_tokens_to_ids(IMAGE_TOKEN),
-        num_token_id=None if number_head == "none" else tokenizer.convert_tokens_to_ids("[NUM]"),
-        number_head=number_head,
-        projector_type="mlp2x_gelu",
-    )
-    model = IGLLMForSceneProgram(config)
-    model.model.vision_tower.load_state_dict(vision_tower.state_dict())
     processor = IGLLMProcessor(
         IGLLMImageProcessor.from_pretrained(tower),
         tokenizer,
-        num_image_tokens=config.image_seq_length,
+        num_image_tokens=vision_tower.config.num_image_tokens,
         prompt=IMAGE_TOKEN,
         answer_prefix="",
         answer_suffix="",
         numbers="char" if number_head == "none" else "token",
     )
+    config = IGLLMConfig(
+        vision_config=vision_tower.config,
+        text_config=text_config,
+        image_token_index=processor.image_token_id,
+        num_token_id=processor.num_token_id,
+        number_head=number_head,
+        projector_type="mlp2x_gelu",
+    )
+    model = IGLLMForSceneProgram(config)
+    model.model.vision_tower.load_state_dict(vision_tower.state_dict())
     return model, processor

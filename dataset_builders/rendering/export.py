@@ -1,5 +1,7 @@
 """The Blender scene of the session as a file for Blender or for any glTF viewer."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import bpy
@@ -14,13 +16,15 @@ def export_blend(path: Path) -> None:
     Raises:
         OSError: if Blender cannot write the file.
     """
-    with quiet_blender():
-        result = bpy.ops.wm.save_as_mainfile(filepath=str(path.absolute()), copy=True)
-    _check(result, path)
+    bpy.context.preferences.filepaths.save_version = 0  # no .blend1 copy of a file that was there
+    with quiet_blender(), _naming(path):
+        bpy.ops.wm.save_as_mainfile(filepath=str(path.absolute()), copy=True)
 
 
 def export_glb(path: Path) -> None:
-    """Write meshes, camera and lamps as binary glTF, with each material as the nearest one that glTF has.
+    """Write meshes, camera and sun as binary glTF, which knows no area lamps.
+
+    The materials of the current Blender scene are replaced by the nearest ones that glTF has.
 
     Raises:
         OSError: if Blender cannot write the file.
@@ -28,13 +32,16 @@ def export_glb(path: Path) -> None:
     for item in bpy.data.objects:
         for slot in item.material_slots:
             slot.material = make_principled_copy(slot.material)
-    with quiet_blender():
-        result = bpy.ops.export_scene.gltf(
+    with quiet_blender(), _naming(path):
+        bpy.ops.export_scene.gltf(
             filepath=str(path.absolute()), export_format="GLB", export_cameras=True, export_lights=True
         )
-    _check(result, path)
 
 
-def _check(result: set[str], path: Path) -> None:
-    if result != {"FINISHED"}:
-        raise OSError(f"Blender could not write {path}: {', '.join(result)}")
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Turn the RuntimeError of a failed operator into an OSError that names the file."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise OSError(f"Blender could not write {path}: {error}") from error

@@ -1,5 +1,7 @@
 """The three CLEVR shapes as bevelled Blender meshes of radius (or half side) 1, centred on the origin."""
 
+from collections.abc import Callable
+
 import bmesh
 import bpy
 import numpy as np
@@ -34,9 +36,28 @@ def _make_cylinder() -> bpy.types.Mesh:
 
 
 def _make_sphere() -> bpy.types.Mesh:
+    # bmesh's own UV sphere merges its seams in the order of memory addresses: its quads would be triangulated
+    # differently from run to run, and pixels with them.
     mesh = bmesh.new()
-    bmesh.ops.create_uvsphere(mesh, u_segments=ROUND_SEGMENTS, v_segments=ROUND_SEGMENTS // 2, radius=1.0)
+    points, faces = _uv_sphere(ROUND_SEGMENTS, ROUND_SEGMENTS // 2)
+    vertices = [mesh.verts.new(point) for point in points.tolist()]
+    for face in faces:
+        mesh.faces.new([vertices[corner] for corner in face])
     return _finish(mesh, "sphere", lambda points: points)
+
+
+def _uv_sphere(segments: int, rings: int) -> tuple[np.ndarray, list[list[int]]]:
+    """Return the points (N, 3) of a unit sphere and its faces, counter-clockwise from outside: north pole first."""
+    polar = np.pi * np.arange(1, rings)[:, None] / rings
+    around = 2 * np.pi * np.arange(segments) / segments
+    circles = [np.sin(polar) * np.cos(around), np.sin(polar) * np.sin(around), np.cos(polar) + 0 * around]
+    points = np.concatenate([[(0.0, 0.0, 1.0)], np.stack(circles, axis=-1).reshape(-1, 3), [(0.0, 0.0, -1.0)]])
+    here = 1 + np.arange((rings - 1) * segments).reshape(rings - 1, segments)
+    east = np.roll(here, -1, axis=1)
+    quads = np.stack([here[:-1], here[1:], east[1:], east[:-1]], axis=-1).reshape(-1, 4)
+    north = [[0, a, b] for a, b in zip(here[0].tolist(), east[0].tolist(), strict=True)]
+    south = [[b, a, len(points) - 1] for a, b in zip(here[-1].tolist(), east[-1].tolist(), strict=True)]
+    return points, north + quads.tolist() + south
 
 
 def _bevel(mesh: bmesh.types.BMesh, edges: list[bmesh.types.BMEdge]) -> None:
@@ -56,7 +77,7 @@ def _rounded_cylinder_normals(points: np.ndarray) -> np.ndarray:
     return points - np.concatenate([inner, height], axis=1)
 
 
-def _finish(mesh: bmesh.types.BMesh, name: str, normals_of) -> bpy.types.Mesh:  # type: ignore[no-untyped-def]
+def _finish(mesh: bmesh.types.BMesh, name: str, normals_of: Callable[[np.ndarray], np.ndarray]) -> bpy.types.Mesh:
     data = bpy.data.meshes.new(name)
     mesh.to_mesh(data)
     mesh.free()

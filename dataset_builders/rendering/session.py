@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from .meshes import make_shape_mesh
 AMBIENT_GRAY = 0.05
 SUN_STRENGTH = 0.45
 SUN_ROTATION = (0.236, 0.417, 0.097)  # XYZ Euler, radians
+MIN_SIDE, MAX_SIDE = 4, 65536  # pixels, Blender's own limits
 GROUND_HALF_SIDE = 100.0  # metres: beyond the horizon of every jittered camera
 
 
@@ -34,7 +36,10 @@ class RenderQuality:
     """Size and effort of a picture.
 
     `samples` per pixel (upper bound when `adaptive_threshold` > 0, as in Cycles), `denoise` by Open Image Denoise,
-    `max_bounces` of light, `threads` of this session (0: all cores).
+    `max_bounces` of light, `threads` of this session (0: all cores; pixels do not depend on it).
+
+    Raises:
+        ValueError: for a size or sample count that Blender would silently change.
     """
 
     width: int = 320
@@ -44,6 +49,12 @@ class RenderQuality:
     adaptive_threshold: float = 0.0
     max_bounces: int = 4
     threads: int = 0
+
+    def __post_init__(self) -> None:
+        if not all(MIN_SIDE <= side <= MAX_SIDE for side in (self.width, self.height)):
+            raise ValueError(f"a picture has {MIN_SIDE} to {MAX_SIDE} pixels a side, got {self.width}x{self.height}")
+        if self.samples < 1:
+            raise ValueError(f"samples must be at least 1, got {self.samples}")
 
 
 class RenderSession:
@@ -119,12 +130,14 @@ def quiet_blender() -> Iterator[None]:
 
     Errors go to standard error and stay visible.
     """
+    sys.stdout.flush()  # what Python has printed so far is not Blender's
     terminal = os.dup(1)
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 1)
     try:
         yield
     finally:
+        sys.stdout.flush()  # Blender's add-ons print through Python
         os.dup2(terminal, 1)
         os.close(terminal)
 

@@ -62,7 +62,7 @@ def assert_nothing_improves(worse, better):
         assert math.isnan(worse[key]) or sign * worse[key] <= sign * better[key], key
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(true=scenes, data=st.data())
 def test_dropping_an_object_of_a_perfect_prediction_costs_f1_and_gains_nothing(true, data):
     dropped = data.draw(st.integers(0, len(true) - 1))
@@ -71,7 +71,7 @@ def test_dropping_an_object_of_a_perfect_prediction_costs_f1_and_gains_nothing(t
     assert_nothing_improves(worse, perfect)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(true=scenes, added=objects)
 def test_adding_any_object_to_a_perfect_prediction_costs_f1_and_gains_nothing(true, added):
     perfect, worse = score(true, true), score([*true, added], true)
@@ -79,7 +79,7 @@ def test_adding_any_object_to_a_perfect_prediction_costs_f1_and_gains_nothing(tr
     assert_nothing_improves(worse, perfect)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(true=scenes, data=st.data())
 def test_a_wrong_word_or_place_in_a_perfect_prediction_costs_f1_and_gains_nothing(true, data):
     index = data.draw(st.integers(0, len(true) - 1))
@@ -90,7 +90,7 @@ def test_a_wrong_word_or_place_in_a_perfect_prediction_costs_f1_and_gains_nothin
     assert_nothing_improves(worse, score(true, true))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(true=scenes, index=st.integers(0, 3), loc=locations)
 def test_moving_an_object_of_a_perfect_prediction_anywhere_gains_nothing(true, index, loc):
     index %= len(true)
@@ -98,14 +98,14 @@ def test_moving_an_object_of_a_perfect_prediction_anywhere_gains_nothing(true, i
     assert_nothing_improves(score(moved, true), score(true, true))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(true=scenes, predicted=scenes, wrong=objects)
 def test_adding_a_wrong_object_to_any_prediction_never_raises_f1(true, predicted, wrong):
     wrong = dataclasses.replace(wrong, color="yellow")
     assert_f1_never_rises(score([*predicted, wrong], true), score(predicted, true))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(places=st.lists(st.tuples(locations, locations), min_size=2, max_size=5), colors=st.permutations(COLORS))
 def test_dropping_a_right_object_from_any_prediction_never_raises_f1(places, colors):
     """All colours differ, so that no spare object can take a dropped one's part."""
@@ -123,7 +123,7 @@ def limit_of(key):
     return float(threshold[:-1]) * (1 if threshold.endswith("m") else 0.35)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(true=scenes, predicted=scenes, twins=st.booleans(), data=st.data())
 def test_order_of_objects_never_matters(true, predicted, twins, data):
     if twins:  # two predicted objects in one place: the matching has to choose, and must not choose by order

@@ -7,6 +7,7 @@ import tiny
 import torch
 from peft import LoraConfig, get_peft_model
 from transformers import BatchFeature, CLIPVisionConfig, LlamaConfig
+from transformers.quantizers import HfQuantizer
 
 from modeling_igllm import IGLLMConfig, IGLLMForSceneProgram, IGLLMProcessor
 
@@ -140,6 +141,11 @@ def test_bfloat16_model_keeps_its_head_in_float32(processor: IGLLMProcessor, bat
         output = bfloat16_model(**batch)
         assert output.numbers.dtype == torch.float32
         assert torch.isfinite(output.loss)
+
+
+def test_quantisers_leave_head_and_output_layer_alone(model: IGLLMForSceneProgram) -> None:
+    skipped = HfQuantizer.get_modules_to_not_convert(model, None, model._keep_in_fp32_modules, add_default_skips=True)
+    assert {"numeric_head", "lm_head"} <= set(skipped)
 
 
 def test_save_and_load_gives_equal_outputs(processor: IGLLMProcessor, batch: BatchFeature, tmp_path) -> None:

@@ -72,8 +72,9 @@ def test_targets_place_objects_at_their_cells() -> None:
 
 
 def test_close_centers_keep_their_own_cells() -> None:
-    left, right = TowerObject((7.9, 4.0), shape="cube"), TowerObject((8.1, 4.0), shape="sphere")
-    shapes = scene_tower_targets([left, right], tiny.tower_config())["shape"]
+    # The middle of the first cell is nearer to the second centre than to its own.
+    corner, other = TowerObject((0.5, 0.5), shape="cube"), TowerObject((8.1, 4.0), shape="sphere")
+    shapes = scene_tower_targets([corner, other], tiny.tower_config())["shape"]
     assert shapes[0, :3].tolist() == [0, 1, 1]
 
 

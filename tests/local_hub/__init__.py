@@ -1,0 +1,8 @@
+"""A small Hugging Face Hub for tests.
+
+The stock client talks to it when `HF_ENDPOINT` is its address and `HF_HUB_DISABLE_XET` is 1.
+"""
+
+from .server import TOKEN, USER, LocalHub, serve_hub
+
+__all__ = ["TOKEN", "USER", "LocalHub", "serve_hub"]
