@@ -18,9 +18,9 @@ from .whole_file import write_whole
 _TITLE = "# IG-LLM scenes\n"
 _BODY = """
 {title}
-Pictures of synthetic scenes with the scene program that rebuilds each of them, rendered with Blender (Cycles on the
-CPU) by the open reference implementation of IG-LLM. Columns: `image`, `scene` (objects with all attributes, pixel
-coordinates and visible pixel counts, camera in OpenCV axes, lamps, seed and index) and `program`.
+Pictures of synthetic scenes with the scene program that rebuilds each of them, in the layout of the open reference
+implementation of IG-LLM. Columns: `image`, `scene` (objects with all attributes, pixel coordinates and visible pixel
+counts, camera in OpenCV axes, lamps, seed and index) and `program`.
 
 ```python
 from datasets import load_dataset
@@ -28,12 +28,19 @@ from datasets import load_dataset
 dataset = load_dataset("path/to/this/folder", "{config}", split="{split}")
 ```
 
-| configuration | split | scenes | seed | pixels | samples | bpy |
-|---|---|---|---|---|---|---|
+| configuration | split | scenes | seed | pixels | samples | bpy | origin |
+|---|---|---|---|---|---|---|---|
 {rows}
 
-Built by `igllm build`; the same command makes the same scenes and, on the same bpy version, the same pixels.
+{origins}
 Licence: CC BY 4.0.
+"""
+_BUILT = """Splits built by `igllm build` are rendered with Blender (Cycles on the CPU); the same command makes the same
+scenes and, on the same bpy version, the same pixels.
+"""
+_IMPORTED = """Splits imported from CLEVR_v1.0 by `igllm import-clevr` are the published CLEVR dataset of Johnson et al.
+(2017), https://cs.stanford.edu/people/jcjohns/clevr/, licence CC BY 4.0: its pictures byte for byte, its scenes in this
+layout. Camera, lamps, visible pixel counts, seed and attempt are null.
 """
 
 
@@ -56,9 +63,12 @@ def write_dataset_card(out: Path) -> None:
     MetadataConfigs(configs).to_dataset_card_data(data)
     infos = {family: _dataset_info(family, splits) for family, splits in found.items()}
     DatasetInfosDict(infos).to_dataset_card_data(data)
-    rows = [_table_row(family, split, files) for family, splits in found.items() for split, files in splits.items()]
+    parameters = {(family, split): _parameters(family, split, out) for family in found for split in found[family]}
+    rows = [_table_row(*names, values, found[names[0]][names[1]]) for names, values in parameters.items()]
+    imported = ["imported_from" in values for values in parameters.values()]
+    origins = _BUILT * (not all(imported)) + _IMPORTED * any(imported)
     first = next(iter(found))
-    body = _BODY.format(title=_TITLE, config=first, split=next(iter(found[first])), rows="\n".join(rows))
+    body = _BODY.format(title=_TITLE, config=first, split=next(iter(found[first])), rows="\n".join(rows), origins=origins)
     card = str(DatasetCard(f"---\n{data.to_yaml()}\n---\n{body}"))
     write_whole(out / "README.md", lambda path: path.write_text(card))
 
@@ -81,11 +91,16 @@ def _dataset_info(family: str, splits: dict[str, list[Path]]) -> DatasetInfo:
     return DatasetInfo(config_name=family, features=FEATURES, splits=sizes, download_size=total, dataset_size=total)
 
 
-def _table_row(family: str, split: str, files: list[Path]) -> str:
-    parameters: dict[str, Any] = json.loads((files[0].parent / f"{split}.build.json").read_text())
+def _parameters(family: str, split: str, out: Path) -> dict[str, Any]:
+    return dict(json.loads((out / family / f"{split}.build.json").read_text()))
+
+
+def _table_row(family: str, split: str, parameters: dict[str, Any], files: list[Path]) -> str:
+    scenes = sum(count_rows(file) for file in files)
+    if "imported_from" in parameters:
+        return f"| {family} | {split} | {scenes} | – | – | – | – | imported from {parameters['imported_from']} |"
     versions = {row["scene"]["bpy_version"] for row in pq.read_table(files, columns=["scene.bpy_version"]).to_pylist()}
     pixels = f"{parameters['width']}x{parameters['height']}"
-    scenes = sum(count_rows(file) for file in files)
     bpy = ", ".join(sorted(str(version) for version in versions))  # several if a split was resumed after an upgrade
-    values = (family, split, scenes, parameters["seed"], pixels, parameters["samples"], bpy)
+    values = (family, split, scenes, parameters["seed"], pixels, parameters["samples"], bpy, "built")
     return "| " + " | ".join(str(value) for value in values) + " |"

@@ -74,12 +74,13 @@ def scene_row(scene: SampledScene, image_png: bytes, width: int, height: int, bp
 def _object_rows(scene: SampledScene, width: int, height: int) -> list[dict[str, Any]]:
     pixels = scene.camera.project(np.array([item.loc for item in scene.objects]), width, height)
     return [
-        {**_clevr_attributes(item), "pixel_coords": pixel.tolist(), "visible_pixels": visible}
+        {**clevr_attributes(item), "pixel_coords": pixel.tolist(), "visible_pixels": visible}
         for item, pixel, visible in zip(scene.objects, pixels, scene.visible_pixels, strict=True)
     ]
 
 
-def _clevr_attributes(item: ClevrObject) -> dict[str, Any]:
+def clevr_attributes(item: ClevrObject) -> dict[str, Any]:
+    """Return what an object's row holds of the object alone: its words, place, yaw and rotation matrix."""
     words = {"size": item.size, "color": item.color, "material": item.material, "shape": item.shape}
     yaw = item.rotation or 0.0
     matrix = [[math.cos(yaw), -math.sin(yaw), 0.0], [math.sin(yaw), math.cos(yaw), 0.0], [0.0, 0.0, 1.0]]

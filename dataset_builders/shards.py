@@ -22,28 +22,16 @@ SHARD_SIZE = 100
 
 
 @dataclass(frozen=True)
-class SplitPlan:
-    """Everything that decides the rows of one split, and the folder that holds them.
+class SplitFiles:
+    """The shards of one split and the folder that holds them; a subclass adds what decides the rows.
 
-    Equal plans give equal rows; `num_scenes` may grow later without changing the shards that are complete.
+    `num_scenes` may grow later without changing the shards that are complete.
     """
 
     out: Path
     family: str
     split: str
     num_scenes: int
-    seed: int
-    width: int
-    height: int
-    samples: int
-
-    def __post_init__(self) -> None:
-        FAMILIES[self.family].split_size(self.split)  # refuses an unknown split
-        for name in ("num_scenes", "width", "height", "samples"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not 0 <= self.seed < NUMBER_LIMIT:
-            raise ValueError(f"seed must be in [0, 2**32), got {self.seed}")
 
     @property
     def folder(self) -> Path:
@@ -84,7 +72,25 @@ class SplitPlan:
         return self.folder / f"{self.split}.build.json"
 
 
-def claim_folder(plan: SplitPlan) -> None:
+@dataclass(frozen=True)
+class SplitPlan(SplitFiles):
+    """A split to render. Equal plans give equal rows."""
+
+    seed: int
+    width: int
+    height: int
+    samples: int
+
+    def __post_init__(self) -> None:
+        FAMILIES[self.family].split_size(self.split)  # refuses an unknown split
+        for name in ("num_scenes", "width", "height", "samples"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.seed < NUMBER_LIMIT:
+            raise ValueError(f"seed must be in [0, 2**32), got {self.seed}")
+
+
+def claim_folder(plan: SplitFiles) -> None:
     """Create the split's folder and record its parameters there.
 
     Raises:
@@ -100,7 +106,7 @@ def claim_folder(plan: SplitPlan) -> None:
     write_whole(plan.parameters_path, lambda path: path.write_text(wanted))
 
 
-def _check_same_parameters(plan: SplitPlan, wanted: str) -> None:
+def _check_same_parameters(plan: SplitFiles, wanted: str) -> None:
     found = plan.parameters_path.read_text()
     if found != wanted:
         raise ValueError(
@@ -109,7 +115,7 @@ def _check_same_parameters(plan: SplitPlan, wanted: str) -> None:
         )
 
 
-def _check_not_smaller(plan: SplitPlan) -> None:
+def _check_not_smaller(plan: SplitFiles) -> None:
     last = plan.num_shards - 1
     beyond = [path for path in plan.shards_on_disk() if path > plan.shard_path(last)]
     if plan.shard_path(last).exists() and count_rows(plan.shard_path(last)) > len(plan.shard_indices(last)):
@@ -144,6 +150,11 @@ def render_shard(plan: SplitPlan, shard: int, render: Callable[..., np.ndarray],
         image = png_bytes(render(scene.objects, scene.camera, scene.lights))
         rows.append(scene_row(scene, image, plan.width, plan.height, bpy_version))
         yield index
+    write_shard(plan, shard, rows)
+
+
+def write_shard(plan: SplitFiles, shard: int, rows: list[dict[str, Any]]) -> None:
+    """Write the rows (in the layout of `FEATURES`) of one shard; OSError if the file cannot be written."""
     table = Dataset.from_list(rows, features=FEATURES)
     write_whole(plan.shard_path(shard), table.to_parquet)
 

@@ -23,6 +23,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="igllm", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     _add_build(commands.add_parser("build", help="render a benchmark family into a dataset folder"))
+    _add_import_clevr(commands.add_parser("import-clevr", help="turn the published CLEVR_v1.0 into a dataset folder"))
     _add_predict(commands.add_parser("predict", help="read images, write scene programs"))
     _add_render(commands.add_parser("render", help="render a scene program"))
     _add_evaluate(commands.add_parser("evaluate", help="score a model on a built dataset"))
@@ -40,6 +41,13 @@ def _add_build(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=_positive, help="Blender processes (default: one per core)")
     parser.add_argument("--out", type=Path, required=True, help="dataset folder; finished shards in it are kept")
     parser.set_defaults(run=_build)
+
+
+def _add_import_clevr(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", type=Path, metavar="CLEVR_v1.0", help="unpacked, with images/ and scenes/ in it")
+    parser.add_argument("--num-scenes", type=_positive, help="at most this many of each split (default: all)")
+    parser.add_argument("--out", type=Path, required=True, help="dataset folder; finished shards in it are kept")
+    parser.set_defaults(run=_import_clevr)
 
 
 def _add_predict(parser: argparse.ArgumentParser) -> None:
@@ -98,6 +106,12 @@ def _build(parsed: argparse.Namespace) -> int:
     from .commands import run_build
 
     return run_build(parsed)
+
+
+def _import_clevr(parsed: argparse.Namespace) -> int:
+    from .commands import run_import_clevr
+
+    return run_import_clevr(parsed)
 
 
 def _predict(parsed: argparse.Namespace) -> int:

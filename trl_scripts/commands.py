@@ -1,4 +1,4 @@
-"""`igllm build` and `igllm render`."""
+"""`igllm build`, `igllm import-clevr` and `igllm render`."""
 
 import argparse
 import json
@@ -29,6 +29,24 @@ def run_build(parsed: argparse.Namespace) -> int:
     except OSError as error:
         raise CommandError(f"cannot write to {parsed.out}: {error}; choose another --out folder") from error
     except (ValueError, RuntimeError) as error:
+        raise CommandError(str(error)) from error
+    return 0
+
+
+def run_import_clevr(parsed: argparse.Namespace) -> int:
+    """Import the published CLEVR; see `dataset_builders.import_clevr.import_clevr`."""
+    try:
+        from datasets import disable_progress_bars
+
+        from dataset_builders.import_clevr import import_clevr
+
+        disable_progress_bars()  # one bar for every shard would hide the import's own
+        import_clevr(parsed.source, parsed.out, num_scenes=parsed.num_scenes)
+    except ImportError as error:
+        raise CommandError(f'{error}; importing needs pip install "ig-llm[render]"') from error
+    except OSError as error:
+        raise CommandError(f"cannot write to {parsed.out}: {error}; choose another --out folder") from error
+    except ValueError as error:
         raise CommandError(str(error)) from error
     return 0
 

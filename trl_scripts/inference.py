@@ -30,9 +30,8 @@ class Predictor:
             CommandError: if there is no such checkpoint, it is damaged, or the device does not exist.
         """
         _check_device(device)
-        folder = Path(source)
-        if folder.exists() and not (folder / "config.json").is_file():
-            raise CommandError(f"{source} is no checkpoint folder: it has no config.json")
+        if _names_a_folder(source) and not (Path(source) / "config.json").is_file():
+            raise CommandError(f"{source} is no checkpoint folder: there is no {Path(source) / 'config.json'}")
         try:
             model = IGLLMForSceneProgram.from_pretrained(
                 source, revision=revision or "main", dtype=getattr(torch, dtype)
@@ -61,3 +60,9 @@ def _check_device(device: str) -> None:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:  # a build of torch without CUDA asserts
         raise CommandError(f"cannot use --device {device!r}: {one_line(error)}; cpu works everywhere") from error
+
+
+def _names_a_folder(source: str) -> bool:
+    """Whether `source` can only be meant as a folder here; `name` and `user/name` may be Hub repositories."""
+    folder = Path(source)
+    return folder.exists() or source.startswith((".", "/", "~")) or (folder.parent.name != "" and folder.parent.is_dir())
