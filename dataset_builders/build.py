@@ -10,6 +10,7 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
+from datasets import disable_progress_bars
 from tqdm import tqdm
 
 from .dataset_card import check_card_place, write_dataset_card
@@ -102,6 +103,7 @@ def _render_missing_shards(plan: SplitPlan, workers: int) -> None:
 def _start_worker(rendered: "Synchronized[int]", stop: Event, threads: int) -> None:
     global _rendered, _stop, _threads
     _rendered, _stop, _threads = rendered, stop, threads
+    disable_progress_bars()  # of writing Parquet: they would run across the build's own
 
 
 @functools.cache
@@ -119,5 +121,11 @@ def _work(plan: SplitPlan, shard: int) -> None:
     for _ in render_shard(plan, shard, session.render, bpy.app.version_string):
         with _rendered.get_lock():
             _rendered.value += 1
-        if _stop.is_set():
+        if _stop.is_set() or not _parent_is_alive():
             return
+
+
+def _parent_is_alive() -> bool:
+    # A worker whose parent was killed would otherwise render on for nobody, and beside the next build.
+    parent = multiprocessing.parent_process()
+    return parent is None or parent.is_alive()

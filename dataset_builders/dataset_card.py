@@ -35,12 +35,12 @@ dataset = load_dataset("path/to/this/folder", "{config}", split="{split}")
 {origins}
 Licence: CC BY 4.0.
 """
-_BUILT = """Splits built by `igllm build` are rendered with Blender (Cycles on the CPU); the same command makes the same
-scenes and, on the same bpy version, the same pixels.
+_BUILT = """Splits built by `igllm build` are rendered with Blender (Cycles on the CPU); the same command makes the
+same scenes and, on the same bpy version, the same pixels.
 """
-_IMPORTED = """Splits imported from CLEVR_v1.0 by `igllm import-clevr` are the published CLEVR dataset of Johnson et al.
-(2017), https://cs.stanford.edu/people/jcjohns/clevr/, licence CC BY 4.0: its pictures byte for byte, its scenes in this
-layout. Camera, lamps, visible pixel counts, seed and attempt are null.
+_IMPORTED = """Splits imported from CLEVR_v1.0 by `igllm import-clevr` are the published CLEVR dataset of Johnson et
+al. (2017), <https://cs.stanford.edu/people/jcjohns/clevr/>, licence CC BY 4.0: its pictures byte for byte, its scenes
+in this layout. Camera, lamps, visible pixel counts, seed and attempt are null.
 """
 
 
@@ -63,12 +63,10 @@ def write_dataset_card(out: Path) -> None:
     MetadataConfigs(configs).to_dataset_card_data(data)
     infos = {family: _dataset_info(family, splits) for family, splits in found.items()}
     DatasetInfosDict(infos).to_dataset_card_data(data)
-    parameters = {(family, split): _parameters(family, split, out) for family in found for split in found[family]}
-    rows = [_table_row(*names, values, found[names[0]][names[1]]) for names, values in parameters.items()]
-    imported = ["imported_from" in values for values in parameters.values()]
-    origins = _BUILT * (not all(imported)) + _IMPORTED * any(imported)
-    first = next(iter(found))
-    body = _BODY.format(title=_TITLE, config=first, split=next(iter(found[first])), rows="\n".join(rows), origins=origins)
+    parts = [(family, split, files) for family, splits in found.items() for split, files in splits.items()]
+    rows = "\n".join(_table_row(*part) for part in parts)
+    origins = sorted({_origin(split, files) for _, split, files in parts})
+    body = _BODY.format(title=_TITLE, config=parts[0][0], split=parts[0][1], rows=rows, origins="\n".join(origins))
     card = str(DatasetCard(f"---\n{data.to_yaml()}\n---\n{body}"))
     write_whole(out / "README.md", lambda path: path.write_text(card))
 
@@ -91,16 +89,22 @@ def _dataset_info(family: str, splits: dict[str, list[Path]]) -> DatasetInfo:
     return DatasetInfo(config_name=family, features=FEATURES, splits=sizes, download_size=total, dataset_size=total)
 
 
-def _parameters(family: str, split: str, out: Path) -> dict[str, Any]:
-    return dict(json.loads((out / family / f"{split}.build.json").read_text()))
+def _parameters(split: str, files: list[Path]) -> dict[str, Any]:
+    return dict(json.loads((files[0].parent / f"{split}.build.json").read_text()))
 
 
-def _table_row(family: str, split: str, parameters: dict[str, Any], files: list[Path]) -> str:
+def _origin(split: str, files: list[Path]) -> str:
+    return _IMPORTED if "imported_from" in _parameters(split, files) else _BUILT
+
+
+def _table_row(family: str, split: str, files: list[Path]) -> str:
+    parameters = _parameters(split, files)
     scenes = sum(count_rows(file) for file in files)
     if "imported_from" in parameters:
-        return f"| {family} | {split} | {scenes} | – | – | – | – | imported from {parameters['imported_from']} |"
-    versions = {row["scene"]["bpy_version"] for row in pq.read_table(files, columns=["scene.bpy_version"]).to_pylist()}
+        return f"| {family} | {split} | {scenes} | | | | | imported from {parameters['imported_from']} |"
+    tables = [pq.ParquetFile(file).read(["scene.bpy_version"]) for file in files]
+    versions = {str(row["bpy_version"]) for table in tables for row in table["scene"].to_pylist()}
     pixels = f"{parameters['width']}x{parameters['height']}"
-    bpy = ", ".join(sorted(str(version) for version in versions))  # several if a split was resumed after an upgrade
+    bpy = ", ".join(sorted(versions))  # several if a split was resumed after an upgrade
     values = (family, split, scenes, parameters["seed"], pixels, parameters["samples"], bpy, "built")
     return "| " + " | ".join(str(value) for value in values) + " |"

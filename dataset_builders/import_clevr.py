@@ -1,4 +1,4 @@
-"""Import the published CLEVR_v1.0 into the columns and shards of `igllm build` (BENCHMARKS, "Reading the real dataset").
+"""Import the published CLEVR_v1.0 into the columns and shards of `igllm build` (BENCHMARKS, last CLEVR rule).
 
 Source: Johnson et al., "CLEVR: A Diagnostic Dataset for Compositional Language and Elementary Visual Reasoning", 2017.
 """
@@ -52,17 +52,19 @@ def import_clevr(source: Path, out: Path, *, num_scenes: int | None = None) -> N
 
     Args:
         source: the folder with images/{train,val} and scenes/CLEVR_{train,val}_scenes.json.
-        out: the dataset folder, which may hold built splits of other names.
+        out: the dataset folder, which may hold splits of other families.
         num_scenes: at most this many scenes of each split, the first ones; all when None.
 
     Raises:
-        ValueError: for a missing or damaged file of `source`, or if `out` holds one of the splits from another source
-            or the README.md of something else. Shards before a damaged image are kept.
+        ValueError: for a missing or damaged file of `source`, or if `out` holds one of the splits built or from
+            another edition, or the README.md of something else. Shards before a damaged image are kept.
         OSError: if `out` cannot be written.
     """
     for folder in (source, *(source / "images" / published for published in PUBLISHED_SPLITS.values())):
         if not folder.is_dir():
-            raise ValueError(f"{folder} is no folder: give the unpacked {SOURCE} folder, with images/ and scenes/ in it")
+            raise ValueError(
+                f"{folder} is no folder: give the unpacked {SOURCE} folder, with images/ and scenes/ in it"
+            )
     splits = {ours: _read_split(source, theirs, num_scenes) for ours, theirs in PUBLISHED_SPLITS.items()}
     check_card_place(out)
     plans = [

@@ -1,0 +1,125 @@
+"""Builds with real workers: reproducible, resumable, and clear about what went wrong."""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from shard_files import make_plan, write_shard
+
+from dataset_builders import build, shards
+from dataset_builders.build import build_family
+from dataset_builders.shards import SplitPlan
+
+TINY: dict[str, Any] = {"num_scenes": 2, "resolution": (32, 24), "samples": 1}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Both splits of `clevr`, two scenes each."""
+    out = tmp_path_factory.mktemp("built")
+    build_family("clevr", out, workers=2, **TINY)
+    return out
+
+
+def column_bytes(path: Path) -> dict[str, Any]:
+    """Every column of a Parquet file as plain values, pictures as their PNG bytes."""
+    return dict(pq.read_table(path).to_pydict())
+
+
+def test_build_writes_every_split_and_the_card(folder: Path) -> None:
+    assert sorted(path.name for path in folder.rglob("*") if path.is_file()) == [
+        "README.md",
+        "train-00000.parquet",
+        "train.build.json",
+        "val_id-00000.parquet",
+        "val_id.build.json",
+    ]
+    assert "| clevr | val_id | 2 | 0 | 32x24 | 1 | 4." in (folder / "README.md").read_text()
+
+
+def test_splits_share_no_scene(folder: Path) -> None:
+    train, val = (column_bytes(folder / "clevr" / f"{split}-00000.parquet") for split in ("train", "val_id"))
+    assert not set(train["program"]) & set(val["program"])
+
+
+def test_finished_shards_are_kept_and_a_short_one_is_completed(folder: Path, tmp_path: Path) -> None:
+    path = folder / "clevr" / "train-00000.parquet"
+    before, written = column_bytes(path), path.stat().st_mtime_ns
+    build_family("clevr", folder, splits=("train",), workers=1, **TINY)
+    assert path.stat().st_mtime_ns == written
+    build_family("clevr", folder, splits=("train",), workers=1, **{**TINY, "num_scenes": 3})
+    after = column_bytes(path)
+    assert path.stat().st_mtime_ns > written
+    assert len(after["program"]) == 3
+    # The first two scenes were rendered again, by another process with another number of threads.
+    assert {name: values[:2] for name, values in after.items()} == before
+    # And alone, in another folder, the split is the same once more.
+    build_family("clevr", tmp_path, splits=("train",), workers=1, **{**TINY, "num_scenes": 3})
+    assert column_bytes(tmp_path / "clevr" / "train-00000.parquet") == after
+
+
+@pytest.mark.parametrize(
+    ("family", "change", "message"),
+    [
+        ("clever", {}, "unknown family 'clever': choose one of clevr, "),
+        ("clevr", {"splits": ("train", "val-ood")}, "no split 'val-ood': choose one of train, val_id"),
+        ("clevr", {"num_scenes": 0}, "num_scenes must be at least 1, got 0"),
+        ("clevr", {"workers": 0}, "workers must be at least 1, got 0"),
+        ("clevr", {"seed": -1}, "got -1"),
+    ],
+)
+def test_bad_arguments_are_refused_before_anything_is_written(
+    tmp_path: Path, family: str, change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        build_family(family, tmp_path / "out", **{**TINY, **change})
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_parameters_are_refused_before_any_split_is_rendered(tmp_path: Path) -> None:
+    write_shard(make_plan(tmp_path, split="val_id", seed=5), 0)
+    with pytest.raises(ValueError, match=r"val_id\.build\.json holds"):
+        build_family("clevr", tmp_path, **TINY)
+    assert not list(tmp_path.glob("clevr/train-*.parquet"))
+
+
+def test_a_foreign_readme_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("# My project\n")
+    with pytest.raises(ValueError, match=r"README\.md is not the card"):
+        build_family("clevr", tmp_path, **TINY)
+    assert (tmp_path / "README.md").read_text() == "# My project\n"
+
+
+def test_a_size_that_blender_would_change_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="4 to 65536 pixels a side, got 2x2"):
+        build_family("clevr", tmp_path, **{**TINY, "splits": ("train",), "resolution": (2, 2)})
+    assert not list(tmp_path.rglob("*.parquet"))
+
+
+# Workers are new processes: what stands in for `_work` must be found by its name, and leaves its traces in files.
+def _die(plan: SplitPlan, shard: int) -> None:
+    os._exit(9)
+
+
+def _fail_first(plan: SplitPlan, shard: int) -> None:
+    (plan.out / f"started-{shard}").touch()
+    if shard == 0:
+        raise OSError(28, "No space left on device", str(plan.shard_path(shard)))
+    time.sleep(0.2)
+
+
+def test_a_worker_that_dies_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "_work", _die)
+    with pytest.raises(RuntimeError, match=rf"worker died while building {tmp_path}.*run the command again"):
+        build_family("clevr", tmp_path, workers=1, **TINY)
+
+
+def test_an_error_in_a_worker_stops_the_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "_work", _fail_first)
+    monkeypatch.setattr(shards, "SHARD_SIZE", 1)
+    with pytest.raises(OSError, match=r"No space left on device: .*train-00000\.parquet"):
+        build_family("clevr", tmp_path, splits=("train",), workers=1, **{**TINY, "num_scenes": 40})
+    assert len(list(tmp_path.glob("started-*"))) < 10
