@@ -3,18 +3,19 @@
 import functools
 import multiprocessing
 import os
+import sys
 from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.sharedctypes import Synchronized
 from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import Any
 
 from datasets import disable_progress_bars
 from tqdm import tqdm
 
 from .dataset_card import check_card_place, write_dataset_card
 from .families import FAMILIES
+from .painters import Painter, PaintRequest
 from .shards import SplitPlan, claim_folder, render_shard
 
 _POLL_SECONDS = 0.5
@@ -33,6 +34,7 @@ def build_family(
     resolution: tuple[int, int] | None = None,
     samples: int = 16,
     workers: int | None = None,
+    ground_truth: bool = False,
 ) -> None:
     """Render a benchmark family into `out` as Parquet shards with a dataset card.
 
@@ -46,6 +48,7 @@ def build_family(
         resolution: (width, height) in pixels; the family's own when None.
         samples: Cycles samples per pixel before denoising.
         workers: Blender processes; one per core when None.
+        ground_truth: also fill the columns `instance_mask` and `depth`.
 
     Raises:
         ValueError: for a bad family, split or number, a folder built with other parameters, or one with a README.md
@@ -61,7 +64,10 @@ def build_family(
     known = FAMILIES[family]
     width, height = resolution or known.resolution
     sizes = {split: known.split_size(split) if num_scenes is None else num_scenes for split in splits or known.splits}
-    plans = [SplitPlan(out, family, split, size, seed, width, height, samples) for split, size in sizes.items()]
+    plans = [
+        SplitPlan(out, family, split, size, seed, width, height, samples, ground_truth)
+        for split, size in sizes.items()
+    ]
     check_card_place(out)
     for plan in plans:
         claim_folder(plan)
@@ -103,22 +109,20 @@ def _render_missing_shards(plan: SplitPlan, workers: int) -> None:
 def _start_worker(rendered: "Synchronized[int]", stop: Event, threads: int) -> None:
     global _rendered, _stop, _threads
     _rendered, _stop, _threads = rendered, stop, threads
+    # A parent that has loaded bpy passes on its search path, where Blender's inner `bpy` hides the package itself.
+    sys.path[:] = [entry for entry in sys.path if not (Path(entry) / "bpy_extras").is_dir()]
     disable_progress_bars()  # of writing Parquet: they would run across the build's own
 
 
 @functools.cache
-def _render_session(width: int, height: int, samples: int) -> Any:
+def _painter(family: str, request: PaintRequest) -> Painter:
     # Made by the first shard rather than by `_start_worker`: only a shard's errors reach the parent process.
-    from .rendering.session import RenderQuality, RenderSession
-
-    return RenderSession(RenderQuality(width, height, samples, threads=_threads))
+    return FAMILIES[family].make_painter(request)
 
 
 def _work(plan: SplitPlan, shard: int) -> None:
-    import bpy
-
-    session = _render_session(plan.width, plan.height, plan.samples)
-    for _ in render_shard(plan, shard, session.render, bpy.app.version_string):
+    request = PaintRequest(plan.width, plan.height, plan.samples, plan.ground_truth, _threads)
+    for _ in render_shard(plan, shard, _painter(plan.family, request)):
         with _rendered.get_lock():
             _rendered.value += 1
         if _stop.is_set() or not _parent_is_alive():

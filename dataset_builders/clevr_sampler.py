@@ -11,6 +11,7 @@ import numpy as np
 from modeling_igllm import ClevrObject
 
 from .camera import CLEVR_CAMERA_LOCATION, Camera
+from .lights import CLEVR_LIGHTS
 from .random_streams import scene_stream
 from .sampled_scene import AreaLight, SampledScene
 from .visibility import CLEVR_RADII, count_visible_pixels
@@ -41,11 +42,6 @@ PLACEMENT_TRIES = 50
 MIN_VISIBLE_PIXELS = 200  # at 320x240
 CAMERA_JITTER = 0.5  # metres per axis
 LIGHT_JITTER = 1.0  # metres per axis
-CLEVR_LIGHTS = (
-    AreaLight("key", (6.447, -2.905, 4.258), 78.5, 0.5),
-    AreaLight("fill", (-4.671, -4.014, 3.011), 23.6, 0.5),
-    AreaLight("back", (-1.169, 2.646, 5.816), 39.3, 1.0),
-)
 
 
 def sample_clevr_scene(family: str, split: str, seed: int, index: int) -> SampledScene:

@@ -1,5 +1,6 @@
 """The README.md of a built folder: a view of the shards on disk, so that later builds merge by themselves."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ from datasets import DatasetInfo, SplitDict, SplitInfo
 from datasets.info import DatasetInfosDict
 from datasets.utils.metadata import MetadataConfigs
 from huggingface_hub import DatasetCard, DatasetCardData
+from PIL import Image
 
+from .contact_sheet import PICTURES, make_contact_sheet
 from .families import FAMILIES
 from .schema import FEATURES
 from .shards import count_rows
@@ -34,6 +37,8 @@ dataset = load_dataset("path/to/this/folder", "{config}", split="{split}")
 
 {origins}
 Licence: CC BY 4.0.
+
+{sheets}
 """
 _BUILT = """Splits built by `igllm build` are rendered with Blender (Cycles on the CPU); the same command makes the
 same scenes and, on the same bpy version, the same pixels.
@@ -66,7 +71,10 @@ def write_dataset_card(out: Path) -> None:
     parts = [(family, split, files) for family, splits in found.items() for split, files in splits.items()]
     rows = "\n".join(_table_row(*part) for part in parts)
     origins = sorted({_origin(split, files) for _, split, files in parts})
-    body = _BODY.format(title=_TITLE, config=parts[0][0], split=parts[0][1], rows=rows, origins="\n".join(origins))
+    sheets = "\n\n".join(_write_contact_sheet(out, *part) for part in parts)
+    body = _BODY.format(
+        title=_TITLE, config=parts[0][0], split=parts[0][1], rows=rows, origins="\n".join(origins), sheets=sheets
+    )
     card = str(DatasetCard(f"---\n{data.to_yaml()}\n---\n{body}"))
     write_whole(out / "README.md", lambda path: path.write_text(card))
 
@@ -95,6 +103,16 @@ def _parameters(split: str, files: list[Path]) -> dict[str, Any]:
 
 def _origin(split: str, files: list[Path]) -> str:
     return _IMPORTED if "imported_from" in _parameters(split, files) else _BUILT
+
+
+def _write_contact_sheet(out: Path, family: str, split: str, files: list[Path]) -> str:
+    """Save the first pictures of a split as one, and return the Markdown that shows it."""
+    first = next(pq.ParquetFile(files[0]).iter_batches(PICTURES, columns=["image"])).to_pylist()
+    pictures = [Image.open(io.BytesIO(row["image"]["bytes"])) for row in first]
+    path = Path("contact_sheets") / f"{family}_{split}.png"
+    (out / path.parent).mkdir(exist_ok=True)
+    write_whole(out / path, make_contact_sheet(pictures).save)
+    return f"![The first {len(pictures)} pictures of {family}, {split}]({path})"
 
 
 def _table_row(family: str, split: str, files: list[Path]) -> str:

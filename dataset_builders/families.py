@@ -4,20 +4,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .clevr_sampler import sample_clevr_scene
+from .painters import Painter, PaintRequest, make_clevr_painter, make_disc_painter, make_studio_painter
 from .sampled_scene import SampledScene
+from .so3 import sample_so3_scene
+from .two_d import sample_two_d_scene
 
 
 @dataclass(frozen=True)
 class Family:
-    """One benchmark family: default `resolution` (width, height), scenes by split, and its sampler.
+    """One benchmark family: default `resolution` (width, height), scenes by split, sampler and painter.
 
-    `sample(family, split, seed, index)` draws one scene.
+    `sample(family, split, seed, index)` draws one scene; `make_painter` makes what renders such scenes.
     """
 
     name: str
     resolution: tuple[int, int]
     split_sizes: dict[str, int]
     sample: Callable[[str, str, int, int], SampledScene]
+    make_painter: Callable[[PaintRequest], Painter]
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -31,10 +35,14 @@ class Family:
         return self.split_sizes[split]
 
 
+_CLEVR_SIZES = {"train": 4000, "val_id": 1000}  # published
+_SIZES = {"train": 10_000, "val_id": 1000, "val_ood": 1000}  # ours: the other families' were not published
 FAMILIES = {
     family.name: family
     for family in (
-        Family("clevr", (320, 240), {"train": 4000, "val_id": 1000}, sample_clevr_scene),
-        Family("clevr_cogent", (320, 240), {"train": 4000, "val_id": 1000, "val_ood": 1000}, sample_clevr_scene),
+        Family("clevr", (320, 240), _CLEVR_SIZES, sample_clevr_scene, make_clevr_painter),
+        Family("clevr_cogent", (320, 240), {**_CLEVR_SIZES, "val_ood": 1000}, sample_clevr_scene, make_clevr_painter),
+        Family("two_d", (336, 336), _SIZES, sample_two_d_scene, make_disc_painter),
+        Family("so3", (256, 256), _SIZES, sample_so3_scene, make_studio_painter),
     )
 }

@@ -137,6 +137,8 @@ def _imported_row(published: _PublishedSplit, position: int, split: str) -> dict
             "bpy_version": None,
         },
         "program": format_program(program),
+        "instance_mask": None,
+        "depth": None,
     }
 
 

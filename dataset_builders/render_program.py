@@ -10,7 +10,7 @@ from PIL import Image
 from modeling_igllm import ClevrObject, SceneProgram
 
 from .camera import Camera
-from .clevr_sampler import CLEVR_LIGHTS
+from .lights import CLEVR_LIGHTS
 from .whole_file import write_whole
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ def save_program(scene: SceneProgram, path: Path, resolution: tuple[int, int] = 
 
 
 def _session(resolution: tuple[int, int], samples: int) -> "RenderSession":
-    from .rendering.session import RenderQuality, RenderSession  # imports bpy
+    from .rendering.session import RenderSession  # imports bpy
+    from .rendering.settings import RenderQuality
 
     return RenderSession(RenderQuality(*resolution, samples=samples))
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from modeling_igllm import ClevrObject, SceneProgram
+from modeling_igllm import SceneObject, SceneProgram
 
 from .camera import Camera, Vector3
 
@@ -21,11 +21,12 @@ class AreaLight:
 class SampledScene:
     """One drawn scene: everything that decides its picture, and the numbers that reproduce it.
 
-    `visible_pixels[i]` counts the pixels of object i at 320x240 against the analytic shapes (spec BENCHMARKS).
+    `visible_pixels[i]` counts the pixels of object i at 320x240 against the analytic shapes (spec BENCHMARKS); it is
+    empty in families without that rule. A flat scene has no camera and no lights.
     """
 
-    objects: tuple[ClevrObject, ...]
-    camera: Camera
+    objects: tuple[SceneObject, ...]
+    camera: Camera | None
     lights: tuple[AreaLight, ...]
     visible_pixels: tuple[int, ...]
     family: str

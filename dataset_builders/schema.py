@@ -1,13 +1,17 @@
 """The columns of every family: one nullable schema (spec BENCHMARKS, "Columns")."""
 
+import io
 import math
 from typing import Any
 
 import numpy as np
 from datasets import Features, Image, List, Value
+from PIL import Image as PillowImage
 
-from modeling_igllm import ClevrObject, format_program
+from modeling_igllm import ClevrObject, Point2D, SceneObject, format_program
 
+from .camera import Camera
+from .painters import Picture
 from .sampled_scene import SampledScene
 
 _MATRIX = List(List(Value("float64")))
@@ -38,21 +42,31 @@ _SCENE = {
     "attempt": Value("int64"),
     "bpy_version": Value("string"),
 }
-FEATURES = Features({"image": Image(), "scene": _SCENE, "program": Value("string")})
+FEATURES = Features(
+    {
+        "image": Image(),
+        "scene": _SCENE,
+        "program": Value("string"),
+        "instance_mask": Image(),  # 0 background, i + 1 object i; null unless asked for
+        "depth": List(List(Value("float32"))),  # rows of metres along the optical axis; null unless asked for
+    }
+)
 
 
-def scene_row(scene: SampledScene, image_png: bytes, width: int, height: int, bpy_version: str) -> dict[str, Any]:
-    """Return the row of one rendered scene in the layout of `FEATURES`.
+def scene_row(scene: SampledScene, picture: Picture, bpy_version: str | None) -> dict[str, Any]:
+    """Return the row of one painted scene in the layout of `FEATURES`.
 
     Args:
-        image_png: the picture, `width` x `height` pixels, as PNG bytes.
-        bpy_version: version of the renderer, part of what makes the picture reproducible.
+        bpy_version: version of the renderer, part of what makes the picture reproducible; None if none was used.
     """
+    height, width = picture.pixels.shape[:2]
     return {
-        "image": {"bytes": image_png, "path": None},
+        "image": {"bytes": png_bytes(picture.pixels), "path": None},
         "scene": {
             "objects": _object_rows(scene, width, height),
-            "camera": {
+            "camera": None
+            if scene.camera is None
+            else {
                 "intrinsics": scene.camera.intrinsics(width, height).tolist(),
                 "world_to_camera": scene.camera.world_to_camera().tolist(),
             },
@@ -68,15 +82,55 @@ def scene_row(scene: SampledScene, image_png: bytes, width: int, height: int, bp
             "bpy_version": bpy_version,
         },
         "program": format_program(scene.program),
+        "instance_mask": _mask_cell(picture.instance_mask),
+        "depth": None if picture.depth is None else picture.depth.tolist(),
     }
 
 
+def png_bytes(pixels: np.ndarray) -> bytes:
+    """Encode (height, width[, 3]) uint8 pixels as PNG; the same pixels give the same bytes (no time stamps)."""
+    buffer = io.BytesIO()
+    PillowImage.fromarray(pixels).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def _mask_cell(mask: np.ndarray | None) -> dict[str, Any] | None:
+    return None if mask is None else {"bytes": png_bytes(mask), "path": None}
+
+
 def _object_rows(scene: SampledScene, width: int, height: int) -> list[dict[str, Any]]:
-    pixels = scene.camera.project(np.array([item.loc for item in scene.objects]), width, height)
+    visible = scene.visible_pixels or (None,) * len(scene.objects)
     return [
-        {**clevr_attributes(item), "pixel_coords": pixel.tolist(), "visible_pixels": visible}
-        for item, pixel, visible in zip(scene.objects, pixels, scene.visible_pixels, strict=True)
+        {
+            **_attributes(item),
+            "pixel_coords": _pixel_coords(item, scene.camera, width, height),
+            "visible_pixels": count,
+        }
+        for item, count in zip(scene.objects, visible, strict=True)
     ]
+
+
+def _pixel_coords(item: SceneObject, camera: Camera | None, width: int, height: int) -> list[float | None]:
+    if isinstance(item, Point2D):
+        return [item.x * width, item.y * height, None]
+    assert camera is not None  # only flat scenes have none
+    x, y, depth = camera.project(np.array([item.loc]), width, height)[0].tolist()
+    return [x, y, depth]
+
+
+def _attributes(item: SceneObject) -> dict[str, Any]:
+    absent = dict.fromkeys(("size", "color", "material", "shape", "x", "y", "loc", "yaw", "rotation"))
+    if isinstance(item, ClevrObject):
+        return clevr_attributes(item)
+    if isinstance(item, Point2D):
+        return {**absent, "x": item.x, "y": item.y}
+    return {
+        **absent,
+        "color": item.color,
+        "shape": item.shape,
+        "loc": list(item.loc),
+        "rotation": item.rotation.matrix.tolist(),
+    }
 
 
 def clevr_attributes(item: ClevrObject) -> dict[str, Any]:

@@ -1,19 +1,17 @@
 """A split is rendered in shards of 100 scenes; a shard is one Parquet file that is there whole or not at all."""
 
-import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset
-from PIL import Image
 
 from .families import FAMILIES
+from .painters import Painter
 from .random_streams import NUMBER_LIMIT
 from .schema import FEATURES, scene_row
 from .whole_file import write_whole
@@ -80,6 +78,7 @@ class SplitPlan(SplitFiles):
     width: int
     height: int
     samples: int
+    ground_truth: bool = False
 
     def __post_init__(self) -> None:
         FAMILIES[self.family].split_size(self.split)  # refuses an unknown split
@@ -135,20 +134,21 @@ def count_rows(path: Path) -> int:
         raise ValueError(f"{path} is damaged ({error}): delete it and build again") from error
 
 
-def render_shard(plan: SplitPlan, shard: int, render: Callable[..., np.ndarray], bpy_version: str) -> Iterator[int]:
-    """Render one shard and write it; yields each scene's index as soon as it is rendered.
+def render_row(plan: SplitPlan, index: int, painter: Painter) -> dict[str, Any]:
+    """Sample and paint one scene and return its row in the layout of `FEATURES`."""
+    scene = FAMILIES[plan.family].sample(plan.family, plan.split, plan.seed, index)
+    return scene_row(scene, painter.paint(scene), painter.bpy_version)
 
-    Args:
-        render: `RenderSession.render`.
+
+def render_shard(plan: SplitPlan, shard: int, painter: Painter) -> Iterator[int]:
+    """Render one shard and write it; yields each scene's index as soon as it is rendered.
 
     Raises:
         OSError: if the file cannot be written; no partial file stays behind under the shard's name.
     """
     rows = []
     for index in plan.shard_indices(shard):
-        scene = FAMILIES[plan.family].sample(plan.family, plan.split, plan.seed, index)
-        image = png_bytes(render(scene.objects, scene.camera, scene.lights))
-        rows.append(scene_row(scene, image, plan.width, plan.height, bpy_version))
+        rows.append(render_row(plan, index, painter))
         yield index
     write_shard(plan, shard, rows)
 
@@ -157,10 +157,3 @@ def write_shard(plan: SplitFiles, shard: int, rows: list[dict[str, Any]]) -> Non
     """Write the rows (in the layout of `FEATURES`) of one shard; OSError if the file cannot be written."""
     table = Dataset.from_list(rows, features=FEATURES)
     write_whole(plan.shard_path(shard), table.to_parquet)
-
-
-def png_bytes(pixels: np.ndarray) -> bytes:
-    """Encode (height, width, 3) uint8 pixels as PNG; the same pixels give the same bytes (no time stamps)."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG")
-    return buffer.getvalue()

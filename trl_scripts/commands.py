@@ -23,6 +23,7 @@ def run_build(parsed: argparse.Namespace) -> int:
             resolution=parsed.resolution,
             samples=parsed.samples,
             workers=parsed.workers,
+            ground_truth=parsed.ground_truth,
         )
     except ImportError as error:
         raise CommandError(f"{error}; {NO_BLENDER}") from error

@@ -70,7 +70,10 @@ def _cache_key(
     augmentation: PhotometricAugmentation | None,
 ) -> str:
     digest = hashlib.sha256(save(dict(model.model.vision_tower.state_dict())))
-    digest.update(repr((processor.image_processor.to_json_string(), copies, augmentation)).encode())
+    # The values rather than the saved file of the image processor, which gains entries when it is loaded again.
+    settings = processor.image_processor
+    picture = (dict(settings.size), tuple(settings.image_mean), tuple(settings.image_std), settings.do_pad)
+    digest.update(repr((picture, copies, augmentation)).encode())
     for row in rows.select_columns("image").cast_column("image", Image(decode=False)):
         digest.update(hashlib.sha256(row["image"]["bytes"]).digest())
     return digest.hexdigest()[:32]

@@ -65,4 +65,5 @@ def _check_device(device: str) -> None:
 def _names_a_folder(source: str) -> bool:
     """Whether `source` can only be meant as a folder here; `name` and `user/name` may be Hub repositories."""
     folder = Path(source)
-    return folder.exists() or source.startswith((".", "/", "~")) or (folder.parent.name != "" and folder.parent.is_dir())
+    has_parent_here = folder.parent.name != "" and folder.parent.is_dir()
+    return folder.exists() or source.startswith((".", "/", "~")) or has_parent_here

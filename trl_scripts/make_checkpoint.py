@@ -60,7 +60,6 @@ def make_checkpoint(parsed: argparse.Namespace) -> None:
 def _card_values(parsed: argparse.Namespace, model: IGLLMForSceneProgram) -> dict[str, Any]:
     config = model.config
     report = json.loads(parsed.report.read_text())
-    tower, sft = (json.loads((folder / "trainer_state.json").read_text()) for folder in (parsed.tower, parsed.model))
     scenes = json.loads((parsed.model / "scene_arguments.json").read_text())["train_scenes"]
     return {
         "name": parsed.out.name,
@@ -74,8 +73,8 @@ def _card_values(parsed: argparse.Namespace, model: IGLLMForSceneProgram) -> dic
         "layers": config.text_config.num_hidden_layers,
         "width": config.text_config.hidden_size,
         "train_scenes": f"{scenes:,}",
-        **_minutes("tower", tower),
-        **_minutes("sft", sft),
+        **_minutes("tower", [parsed.tower]),
+        **_minutes("sft", [*parsed.earlier, parsed.model]),
         "training_commands": parsed.training_commands.read_text().strip(),
         "fresh_scenes": report["scenes"],
         "fresh_seed": parsed.fresh_seed,
@@ -87,9 +86,17 @@ def _card_values(parsed: argparse.Namespace, model: IGLLMForSceneProgram) -> dic
     }
 
 
-def _minutes(name: str, state: dict[str, Any]) -> dict[str, str]:
-    runtime = next(entry["train_runtime"] for entry in reversed(state["log_history"]) if "train_runtime" in entry)
-    return {f"{name}_minutes": f"{runtime / 60:.0f}", f"{name}_epochs": f"{state['epoch']:g}"}
+def _minutes(name: str, runs: list[Path]) -> dict[str, str]:
+    """Minutes and epochs of one or several runs after another, from what their trainers logged."""
+    states = [json.loads((folder / "trainer_state.json").read_text()) for folder in runs]
+    seconds = [
+        next(entry["train_runtime"] for entry in reversed(state["log_history"]) if "train_runtime" in entry)
+        for state in states
+    ]
+    return {
+        f"{name}_minutes": " + ".join(f"{value / 60:.0f}" for value in seconds),
+        f"{name}_epochs": " + ".join(f"{state['epoch']:g}" for state in states),
+    }
 
 
 def _score_table(scores: dict[str, float]) -> str:
@@ -120,6 +127,7 @@ def main() -> None:
     """Parse and make."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True, help="output folder of sft.py")
+    parser.add_argument("--earlier", type=Path, nargs="*", default=[], help="runs of sft.py that it continues")
     parser.add_argument("--tower", type=Path, required=True, help="output folder of pretrain_tower.py")
     parser.add_argument("--report", type=Path, required=True, help="JSON of `igllm evaluate` on fresh scenes")
     parser.add_argument("--fresh-seed", type=int, required=True, help="seed of those scenes")

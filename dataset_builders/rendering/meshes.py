@@ -1,10 +1,12 @@
-"""The three CLEVR shapes as bevelled Blender meshes of radius (or half side) 1, centred on the origin."""
+"""Blender meshes by shape name; the three of CLEVR are bevelled, of radius (or half side) 1, around the origin."""
 
 from collections.abc import Callable
 
 import bmesh
 import bpy
 import numpy as np
+
+from .airplane import make_airplane_mesh
 
 # Looked at beside real CLEVR images: edges catch light without losing the shape's outline.
 BEVEL = 0.06
@@ -13,7 +15,7 @@ ROUND_SEGMENTS = 96
 
 
 def make_shape_mesh(shape: str) -> bpy.types.Mesh:
-    """Create a `cube`, `cylinder` or `sphere` with smooth normals.
+    """Create a `cube`, `cylinder` or `sphere` with smooth normals, or the `airplane`.
 
     Raises:
         KeyError: for another shape.
@@ -88,4 +90,9 @@ def _finish(mesh: bmesh.types.BMesh, name: str, normals_of: Callable[[np.ndarray
     return data
 
 
-_MAKERS = {"cube": _make_cube, "cylinder": _make_cylinder, "sphere": _make_sphere}
+_MAKERS = {
+    "airplane": make_airplane_mesh,
+    "cube": _make_cube,
+    "cylinder": _make_cylinder,
+    "sphere": _make_sphere,
+}

@@ -5,7 +5,6 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import bpy
@@ -13,48 +12,19 @@ import numpy as np
 from mathutils import Matrix, Vector
 from PIL import Image
 
-from modeling_igllm import ClevrObject
+from modeling_igllm import ClevrObject, Point2D, SceneObject
 
 from ..camera import Camera
 from ..palette import named_color
 from ..sampled_scene import AreaLight
 from ..visibility import CLEVR_RADII
-from .materials import make_ground_material, make_material
+from .materials import make_material
 from .meshes import make_shape_mesh
+from .settings import RenderQuality, apply_render_settings
+from .stage import CLEVR_STAGE, Stage, build_stage
 
-# Real CLEVR images show a background of sRGB 104 where lamps and sun alone give 90: the missing light is this grey
-# (measured on three published images; with it object colours agree within 3 sRGB steps).
-AMBIENT_GRAY = 0.05
-SUN_STRENGTH = 0.45
-SUN_ROTATION = (0.236, 0.417, 0.097)  # XYZ Euler, radians
-MIN_SIDE, MAX_SIDE = 4, 65536  # pixels, Blender's own limits
-GROUND_HALF_SIDE = 100.0  # metres: beyond the horizon of every jittered camera
-
-
-@dataclass(frozen=True)
-class RenderQuality:
-    """Size and effort of a picture.
-
-    `samples` per pixel (upper bound when `adaptive_threshold` > 0, as in Cycles), `denoise` by Open Image Denoise,
-    `max_bounces` of light, `threads` of this session (0: all cores; pixels do not depend on it).
-
-    Raises:
-        ValueError: for a size or sample count that Blender would silently change.
-    """
-
-    width: int = 320
-    height: int = 240
-    samples: int = 16
-    denoise: bool = True
-    adaptive_threshold: float = 0.0
-    max_bounces: int = 4
-    threads: int = 0
-
-    def __post_init__(self) -> None:
-        if not all(MIN_SIDE <= side <= MAX_SIDE for side in (self.width, self.height)):
-            raise ValueError(f"a picture has {MIN_SIDE} to {MAX_SIDE} pixels a side, got {self.width}x{self.height}")
-        if self.samples < 1:
-            raise ValueError(f"samples must be at least 1, got {self.samples}")
+# What the objects of the posed families are made of.
+POSED_MATERIAL = "rubber"
 
 
 class RenderSession:
@@ -63,27 +33,28 @@ class RenderSession:
     Blender's state is global: one session per process, the latest one wins.
     """
 
-    def __init__(self, quality: RenderQuality) -> None:
+    def __init__(self, quality: RenderQuality, stage: Stage = CLEVR_STAGE) -> None:
         self.quality = quality
         bpy.ops.wm.read_factory_settings(use_empty=True)
-        _apply_render_settings(bpy.context.scene, quality)
-        _add_ground(bpy.context.scene)
-        _add_sun(bpy.context.scene)
+        apply_render_settings(bpy.context.scene, quality)
+        build_stage(bpy.context.scene, stage)
         self._camera = _add_camera(bpy.context.scene)
         self._meshes: dict[str, bpy.types.Mesh] = {}
         self._materials: dict[tuple[str, str], bpy.types.Material] = {}
         self._placed: list[bpy.types.Object] = []
 
-    def place(self, objects: Iterable[ClevrObject], camera: Camera, lights: tuple[AreaLight, ...]) -> None:
+    def place(self, objects: Iterable[SceneObject], camera: Camera, lights: tuple[AreaLight, ...]) -> None:
         """Fill the Blender scene with these objects, the camera and the lamps in place of what was there."""
         self._clear()
-        for item in objects:
-            self._placed.append(self._place_object(item))
+        for number, item in enumerate(objects, start=1):
+            placed = self._place_object(item)
+            placed.pass_index = number
+            self._placed.append(placed)
         for light in lights:
             self._placed.append(_place_light(light))
         _aim_camera(self._camera, camera)
 
-    def render(self, objects: Iterable[ClevrObject], camera: Camera, lights: tuple[AreaLight, ...]) -> np.ndarray:
+    def render(self, objects: Iterable[SceneObject], camera: Camera, lights: tuple[AreaLight, ...]) -> np.ndarray:
         """Render one scene and return its picture, (height, width, 3) uint8."""
         self.place(objects, camera, lights)
         with tempfile.TemporaryDirectory() as folder:
@@ -102,13 +73,21 @@ class RenderSession:
                 bpy.data.lights.remove(data)
         self._placed = []
 
-    def _place_object(self, item: ClevrObject) -> bpy.types.Object:
-        placed = bpy.data.objects.new(f"{item.size} {item.color} {item.material} {item.shape}", self._mesh(item.shape))
+    def _place_object(self, item: SceneObject) -> bpy.types.Object:
+        if isinstance(item, Point2D):
+            raise ValueError(f"{item} is flat: it is drawn, not rendered")
+        placed = bpy.data.objects.new(item.shape, self._mesh(item.shape))
+        kind = POSED_MATERIAL
+        if isinstance(item, ClevrObject):
+            kind = item.material
+            placed.name = f"{item.size} {item.color} {item.material} {item.shape}"
+            placed.rotation_euler = (0.0, 0.0, item.rotation or 0.0)
+            placed.scale = (CLEVR_RADII[item.size],) * 3
+        else:
+            placed.rotation_euler = Matrix(item.rotation.matrix.tolist()).to_euler()
         placed.location = item.loc
-        placed.rotation_euler = (0.0, 0.0, item.rotation or 0.0)
-        placed.scale = (CLEVR_RADII[item.size],) * 3
         placed.material_slots[0].link = "OBJECT"  # one mesh, a material for each object
-        placed.material_slots[0].material = self._material(item.material, item.color)
+        placed.material_slots[0].material = self._material(kind, item.color)
         bpy.context.scene.collection.objects.link(placed)
         return placed
 
@@ -140,55 +119,6 @@ def quiet_blender() -> Iterator[None]:
         sys.stdout.flush()  # Blender's add-ons print through Python
         os.dup2(terminal, 1)
         os.close(terminal)
-
-
-def _apply_render_settings(scene: bpy.types.Scene, quality: RenderQuality) -> None:
-    scene.render.engine = "CYCLES"
-    scene.render.resolution_x, scene.render.resolution_y = quality.width, quality.height
-    scene.render.resolution_percentage = 100
-    scene.render.image_settings.file_format = "PNG"
-    scene.render.image_settings.color_mode = "RGB"
-    scene.render.image_settings.compression = 0  # read back at once
-    scene.render.use_persistent_data = True
-    scene.render.threads_mode = "FIXED" if quality.threads else "AUTO"
-    if quality.threads:
-        scene.render.threads = quality.threads
-    scene.view_settings.view_transform = "Standard"  # a new scene defaults to AgX
-    scene.world = bpy.data.worlds.new("ambient")
-    scene.world.color = (AMBIENT_GRAY,) * 3
-    _apply_cycles_settings(scene, quality)
-
-
-def _apply_cycles_settings(scene: bpy.types.Scene, quality: RenderQuality) -> None:
-    cycles = scene.cycles
-    cycles.device = "CPU"
-    cycles.samples = quality.samples
-    cycles.use_adaptive_sampling = quality.adaptive_threshold > 0
-    cycles.adaptive_threshold = quality.adaptive_threshold
-    cycles.use_denoising = quality.denoise
-    cycles.denoiser = "OPENIMAGEDENOISE"
-    # A fifth faster per picture than the defaults, at 0.002 less SSIM to 512 samples (160x120, 16 samples).
-    cycles.denoising_prefilter = "NONE"
-    cycles.denoising_quality = "FAST"
-    cycles.max_bounces = quality.max_bounces
-    cycles.blur_glossy = 2.0  # as the CLEVR generator
-    cycles.seed = 0
-
-
-def _add_ground(scene: bpy.types.Scene) -> None:
-    half = GROUND_HALF_SIDE
-    mesh = bpy.data.meshes.new("ground")
-    mesh.from_pydata([(-half, -half, 0), (half, -half, 0), (half, half, 0), (-half, half, 0)], [], [(0, 1, 2, 3)])
-    mesh.materials.append(make_ground_material())
-    scene.collection.objects.link(bpy.data.objects.new("ground", mesh))
-
-
-def _add_sun(scene: bpy.types.Scene) -> None:
-    sun = bpy.data.lights.new("sun", "SUN")
-    sun.energy = SUN_STRENGTH
-    placed = bpy.data.objects.new("sun", sun)
-    placed.rotation_euler = SUN_ROTATION
-    scene.collection.objects.link(placed)
 
 
 def _place_light(light: AreaLight) -> bpy.types.Object:

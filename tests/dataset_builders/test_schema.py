@@ -10,9 +10,9 @@ from datasets import Dataset
 from PIL import Image
 
 from dataset_builders.clevr_sampler import sample_clevr_scene
+from dataset_builders.painters import Picture
 from dataset_builders.sampled_scene import SampledScene
-from dataset_builders.schema import FEATURES, scene_row
-from dataset_builders.shards import png_bytes
+from dataset_builders.schema import FEATURES, png_bytes, scene_row
 from modeling_igllm import parse_program
 
 WIDTH, HEIGHT = 32, 24
@@ -31,7 +31,7 @@ def scene() -> SampledScene:
 @pytest.fixture(scope="module")
 def row(scene: SampledScene) -> dict[str, Any]:
     """The row as it comes back from the table."""
-    rows = Dataset.from_list([scene_row(scene, png_bytes(PIXELS), WIDTH, HEIGHT, "4.5.15")], features=FEATURES)
+    rows = Dataset.from_list([scene_row(scene, Picture(PIXELS), "4.5.15")], features=FEATURES)
     return dict(rows[0])
 
 
@@ -78,7 +78,7 @@ def test_pixel_coords_follow_from_the_camera_of_the_row(row: dict[str, Any]) -> 
 
 
 def test_pixel_coords_are_pixels_of_this_picture(scene: SampledScene, row: dict[str, Any]) -> None:
-    larger = scene_row(scene, b"", 10 * WIDTH, 10 * HEIGHT, "4.5.15")
+    larger = scene_row(scene, Picture(np.zeros((10 * HEIGHT, 10 * WIDTH, 3), np.uint8)), "4.5.15")
     for found, scaled in zip(row["scene"]["objects"], larger["scene"]["objects"], strict=True):
         x, y, depth = found["pixel_coords"]
         assert scaled["pixel_coords"] == pytest.approx([10 * x, 10 * y, depth])

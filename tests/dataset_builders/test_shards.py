@@ -8,9 +8,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset
-from shard_files import HEIGHT, WIDTH, make_plan, paint, write_shard, write_split
+from shard_files import HEIGHT, PAINTER, WIDTH, make_plan, paint, write_shard, write_split
 
 from dataset_builders import shards
+from dataset_builders.painters import Painter, Picture
+from dataset_builders.sampled_scene import SampledScene
 from dataset_builders.shards import claim_folder, count_rows, render_shard
 
 
@@ -51,17 +53,17 @@ def test_other_seed_gives_other_rows(tmp_path: Path) -> None:
 
 
 def test_a_failing_render_leaves_no_file(tmp_path: Path) -> None:
-    def fail_on_second(*scene: Any) -> np.ndarray:
+    def fail_on_second(scene: SampledScene) -> Picture:
         calls.append(scene)
         if len(calls) == 2:
             raise RuntimeError("no picture")
-        return paint(*scene)
+        return paint(scene)
 
     calls: list[Any] = []
     plan = make_plan(tmp_path)
     claim_folder(plan)
     with pytest.raises(RuntimeError, match="no picture"):
-        list(render_shard(plan, 0, fail_on_second, "4.5"))
+        list(render_shard(plan, 0, Painter(fail_on_second, "4.5")))
     assert names(tmp_path) == ["train.build.json"]
 
 
@@ -74,7 +76,7 @@ def test_a_failing_write_leaves_no_file(tmp_path: Path, monkeypatch: pytest.Monk
     claim_folder(plan)
     monkeypatch.setattr(Dataset, "to_parquet", write_half)
     with pytest.raises(OSError, match="No space left"):
-        list(render_shard(plan, 0, paint, "4.5"))
+        list(render_shard(plan, 0, PAINTER))
     assert names(tmp_path) == ["train.build.json"]
     assert not plan.is_complete(0)
 
@@ -82,7 +84,7 @@ def test_a_failing_write_leaves_no_file(tmp_path: Path, monkeypatch: pytest.Monk
 def test_an_abandoned_shard_leaves_no_file(tmp_path: Path) -> None:
     plan = make_plan(tmp_path)
     claim_folder(plan)
-    progress = render_shard(plan, 0, paint, "4.5")
+    progress = render_shard(plan, 0, PAINTER)
     assert [next(progress), next(progress)] == [0, 1]
     progress.close()
     assert names(tmp_path) == ["train.build.json"]

@@ -17,6 +17,7 @@ import tiny
 from local_hub import TOKEN, LocalHub, serve_hub
 
 from dataset_builders.dataset_card import write_dataset_card
+from dataset_builders.painters import Painter, Picture
 from dataset_builders.shards import SplitPlan, claim_folder, render_shard
 from metrics.scene_program.scoring import score_programs
 from modeling_igllm import IGLLMProcessor
@@ -73,7 +74,8 @@ def save_checkpoint(folder: Path, processor: IGLLMProcessor, seed: int) -> None:
 def save_split(plan: SplitPlan) -> None:
     claim_folder(plan)
     for shard in range(plan.num_shards):
-        list(render_shard(plan, shard, lambda *_: np.zeros((plan.height, plan.width, 3), np.uint8), "4.5.0"))
+        black = Picture(np.zeros((plan.height, plan.width, 3), np.uint8))
+        list(render_shard(plan, shard, Painter(lambda _, black=black: black, "4.5.0")))
 
 
 def run_fresh(hub: LocalHub, folder: Path, script: str) -> Any:
