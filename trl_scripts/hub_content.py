@@ -12,7 +12,7 @@ from .errors import CommandError
 
 # Shell patterns of paths below the folder; `*` also matches a slash.
 NOT_PUSHED = (
-    *("*.tmp", "*.lock", "*.incomplete"),  # what is still being written
+    *("*.lock", "*.incomplete", ".[0-9]*-*", "*/.[0-9]*-*"),  # what is still being written (see whole_file.py)
     *(
         "*.arrow",
         "*.npy",
