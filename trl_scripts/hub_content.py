@@ -12,7 +12,13 @@ from .errors import CommandError
 
 # Shell patterns of paths below the folder; `*` also matches a slash.
 NOT_PUSHED = (
-    *("*.lock", "*.incomplete", ".[0-9]*-*", "*/.[0-9]*-*"),  # what is still being written (see whole_file.py)
+    *(
+        "*.tmp",
+        "*.lock",
+        "*.incomplete",
+        ".[0-9]*-*",
+        "*/.[0-9]*-*",
+    ),  # what is still being written (see whole_file.py)
     *(
         "*.arrow",
         "*.npy",

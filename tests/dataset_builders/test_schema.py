@@ -66,6 +66,7 @@ def test_rotation_rows_turn_by_the_yaw(scene: SampledScene, row: dict[str, Any])
         yaw = item.rotation or 0.0
         turned = np.array(found["rotation"]) @ (1.0, 0.0, 0.0)
         assert turned == pytest.approx([math.cos(yaw), math.sin(yaw), 0.0])
+        assert np.array(found["rotation"]) @ np.array(found["rotation"]).T == pytest.approx(np.eye(3))
         assert np.array(found["rotation"]) @ (0.0, 0.0, 1.0) == pytest.approx([0.0, 0.0, 1.0])
 
 

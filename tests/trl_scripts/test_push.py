@@ -199,7 +199,14 @@ def test_temporary_files_and_caches_stay_at_home(hub, checkpoint, tmp_path):
     folder = tmp_path / "model"
     shutil.copytree(checkpoint, folder)
     wanted = {path.name for path in folder.iterdir()} | {"evaluation/fresh.json"}
-    junk = (".model.safetensors.12.tmp", "cache-1.arrow", "__pycache__/a.pyc", "training_args.bin", "features/1.npy")
+    junk = (
+        ".12.tmp",
+        ".12-model.safetensors",
+        "cache-1.arrow",
+        "__pycache__/a.pyc",
+        "training_args.bin",
+        "features/1.npy",
+    )
     for name in (*junk, "evaluation/fresh.json", "checkpoint-3/model.safetensors", ".cache/huggingface/a.json"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("{}")
