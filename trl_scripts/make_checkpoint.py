@@ -76,6 +76,8 @@ def _card_values(parsed: argparse.Namespace, model: IGLLMForSceneProgram) -> dic
         **_minutes("tower", [parsed.tower]),
         **_minutes("sft", [*parsed.earlier, parsed.model]),
         "training_commands": parsed.training_commands.read_text().strip(),
+        "rotation_deg": f"{report['scores']['strict/rotation_deg']:.1f}",
+        "rotation_verdict": "learned" if report["scores"]["strict/rotation_deg_hi"] < 15 else "not learned",
         "fresh_scenes": report["scenes"],
         "fresh_seed": parsed.fresh_seed,
         "fresh_table": _score_table(report["scores"]),

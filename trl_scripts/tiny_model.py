@@ -11,6 +11,15 @@ from modeling_igllm.modeling_scene_tower import SceneTowerModel
 
 from .tiny_tokenizer import IMAGE_TOKEN, build_tiny_tokenizer
 
+TOWER_FIELDS = (
+    "image_size",
+    "stem_channels",
+    "stage_channels",
+    "blocks_per_stage",
+    "feature_channels",
+    "position_channels",
+    "color_supervision",
+)
 NumberHead = Literal["tanh_mlp_gelu", "linear", "none"]
 
 
@@ -54,8 +63,10 @@ def build_tiny_model(
         answer_suffix="",
         numbers="char" if number_head == "none" else "token",
     )
+    tower_config = vision_tower.config.to_dict()
     config = IGLLMConfig(
-        vision_config=vision_tower.config,
+        # What the tower is, without where it came from and which class trained it.
+        vision_config={name: tower_config[name] for name in ("model_type", *TOWER_FIELDS)},
         text_config=text_config,
         image_token_index=processor.image_token_id,
         num_token_id=processor.num_token_id,

@@ -20,8 +20,9 @@ def rotations(split: str, count: int = 150) -> np.ndarray:
 
 
 def degrees(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Angles between all pairs, by scipy."""
-    return np.degrees((Oracle.from_matrix(first)[:, None].inv() * Oracle.from_matrix(second)[None]).magnitude())
+    """Angles between all pairs, by scipy: (len(first), len(second))."""
+    inverse = [Oracle.from_matrix(matrix).inv() for matrix in first]
+    return np.degrees([(one * Oracle.from_matrix(second)).magnitude() for one in inverse])
 
 
 def test_there_are_24_holes_of_one_group_which_do_not_touch() -> None:

@@ -1,0 +1,217 @@
+"""Processor of IG-LLM: image and scene program in, model inputs out, and generated tokens back to a scene."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from transformers import BatchFeature, PreTrainedConfig, PreTrainedTokenizerBase, ProcessorMixin
+from transformers.image_processing_utils import BaseImageProcessor
+
+from .image_processing_igllm import IGLLMImageProcessor
+from .scene_prediction import ScenePrediction
+from .scene_program import SceneProgram
+from .terminals import NUMBER_STYLES, Terminal, decode_terminals, encode_terminals, number_token_id, program_terminals
+
+PUBLISHED_PROMPT = "<image>\nWhat Python Blender code could be used to produce the scene?"
+PUBLISHED_ANSWER_PREFIX = "The scene can be produced with:\n```python\n"
+PUBLISHED_ANSWER_SUFFIX = "```"
+IGNORE_INDEX = -100
+
+
+class IGLLMProcessor(ProcessorMixin):
+    r"""
+    Image processor, tokenizer and the wording around a scene program (defaults: the published wording, SCENE_PROGRAM).
+
+    Args:
+        image_processor ([`IGLLMImageProcessor`]): Or another image processor with `pixel_values` of one size.
+        tokenizer ([`PreTrainedTokenizerFast`]): With pad and end tokens, `<image>`, and `[NUM]` if `numbers="token"`.
+        num_image_tokens (`int`, defaults to 576): Placeholders per image; the model's `image_seq_length`.
+        prompt (`str`): Text before the answer, with one `<image>` in it.
+        answer_prefix, answer_suffix (`str`): Text around the program in the answer.
+        rotation (`str`, defaults to `"6d"`): Representation of rotations in the program text.
+        numbers (`"token"`, `"char"` or `"text"`, defaults to `"token"`):
+            `"token"` writes `[NUM]` and leaves values to the numeric head; the others write digits.
+        image_token (`str`, defaults to `"<image>"`): Placeholder token.
+    """
+
+    def __init__(
+        self,
+        image_processor: BaseImageProcessor,
+        tokenizer: PreTrainedTokenizerBase,
+        chat_template: str | None = None,
+        num_image_tokens: int = 576,
+        prompt: str = PUBLISHED_PROMPT,
+        answer_prefix: str = PUBLISHED_ANSWER_PREFIX,
+        answer_suffix: str = PUBLISHED_ANSWER_SUFFIX,
+        rotation: str = "6d",
+        numbers: str = "token",
+        image_token: str = "<image>",
+    ):
+        if numbers not in NUMBER_STYLES:
+            raise ValueError(f"numbers must be one of {', '.join(NUMBER_STYLES)}; got {numbers!r}.")
+        if prompt.count(image_token) != 1:
+            raise ValueError(f"prompt must hold {image_token!r} once, got {prompt!r}.")
+        if num_image_tokens < 1:
+            raise ValueError(f"num_image_tokens must be positive, got {num_image_tokens}.")
+        self.num_image_tokens = num_image_tokens
+        self.prompt = prompt
+        self.answer_prefix = answer_prefix
+        self.answer_suffix = answer_suffix
+        self.rotation = rotation
+        self.numbers = numbers
+        self.image_token = image_token
+        image_token_id = tokenizer.convert_tokens_to_ids(image_token)
+        if not isinstance(image_token_id, int) or image_token_id == tokenizer.unk_token_id:
+            raise ValueError(f"The tokenizer has no token {image_token!r}; add it as a special token.")
+        self.image_token_id = image_token_id
+        self.num_token_id = number_token_id(tokenizer) if numbers == "token" else None
+        super().__init__(image_processor, tokenizer, chat_template=chat_template)
+
+    @classmethod
+    def _get_arguments_from_pretrained(
+        cls, pretrained_model_name_or_path: str, processor_dict: dict[str, Any] | None = None, **kwargs: Any
+    ) -> list[Any]:
+        """Load the tokenizer and, by its class, the image processor of this folder.
+
+        AutoImageProcessor would ask for `trust_remote_code` to load a class that is at hand here.
+        """
+        saved = (processor_dict or {}).get("image_processor", {})
+        if saved.get("image_processor_type") != IGLLMImageProcessor.__name__:
+            return super()._get_arguments_from_pretrained(pretrained_model_name_or_path, processor_dict, **kwargs)
+        image_processor = IGLLMImageProcessor.from_pretrained(pretrained_model_name_or_path, **kwargs)
+        # Without a configuration AutoTokenizer would read the model's, and stop to ask whether it may run its code.
+        tokenizer = cls._load_tokenizer_from_pretrained(
+            "tokenizer", pretrained_model_name_or_path, config=PreTrainedConfig(), **kwargs
+        )
+        return [image_processor, tokenizer]
+
+    def replace_image_token(self, image_inputs: dict[str, Any], image_idx: int, **kwargs: Any) -> str:
+        """The text that one `<image>` becomes: a placeholder for every image token."""
+        return self.image_token * self.num_image_tokens
+
+    def encode_prompt(self, images: Any | None, batch_size: int | None = None) -> BatchFeature:
+        """Inputs for `generate`, left-padded by construction: every prompt is the same.
+
+        Args:
+            images: One image or a list of them, or None where cached image features take their place.
+            batch_size (`int`, *optional*): Number of prompts; needed without images, else the number of images.
+
+        Returns:
+            `input_ids` and `attention_mask` (B, L), and `pixel_values` if there are images.
+        """
+        if (images is None) == (batch_size is None):
+            raise ValueError("Give either images, or the batch_size of prompts for cached image features.")
+        image_inputs = {} if images is None else self.image_processor(images, return_tensors="pt")
+        prompt = torch.tensor(self.encode_prompt_text())
+        input_ids = prompt.repeat(batch_size or len(image_inputs["pixel_values"]), 1)
+        return BatchFeature({"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids), **image_inputs})
+
+    def encode_training(self, images: Any | None, scenes: Sequence[SceneProgram], **augmentation: Any) -> BatchFeature:
+        """Inputs and labels for training, right-padded.
+
+        Args:
+            images: Images, one for each scene, or None where cached image features take their place.
+            scenes (`Sequence[SceneProgram]`): The answers; a single scene goes in as a list of one.
+            augmentation: `rng`, `shuffle_attributes` and `sample_synonyms` of `program_terminals`.
+
+        Returns:
+            `input_ids`, `attention_mask`, `labels` (-100 at prompt and padding) and `number_labels` (NaN where there
+            is no number token), each (B, L), and `pixel_values` if there are images.
+        """
+        prompt = self.encode_prompt_text()
+        answers = [self.encode_answer(scene, **augmentation) for scene in scenes]
+        inputs = _pad_right(prompt, answers, self.tokenizer.pad_token_id, self.num_token_id)
+        if images is not None:
+            inputs.update(self.image_processor(images, return_tensors="pt"))
+            if len(inputs["pixel_values"]) != len(scenes):
+                raise ValueError(f"Got {len(inputs['pixel_values'])} images for {len(scenes)} scenes.")
+        return BatchFeature(inputs)
+
+    def decode_scene(
+        self, sequences: torch.Tensor, numbers: torch.Tensor | None = None, prompt_length: int | None = None
+    ) -> list[ScenePrediction]:
+        """Turn the result of `generate` into scenes.
+
+        Args:
+            sequences (`torch.Tensor` (B, T)): Prompts and answers, as in `.sequences`.
+            numbers (`torch.Tensor` (B, T), *optional*): As in `.numbers`; required if `numbers="token"`.
+            prompt_length (`int`, *optional*): Tokens before the answer; by default those of `encode_prompt`.
+
+        Raises:
+            `ValueError`: If the sequences do not begin with the prompt of `encode_prompt` and no length is given, or
+                numbers are missing. A text that is no program is no such error: see `ScenePrediction.error`.
+        """
+        if prompt_length is None:
+            prompt_length = self._own_prompt_length(sequences)
+        answers = sequences[:, prompt_length:].tolist()
+        if self.numbers != "token":
+            return [self._decode_answer(ids, None) for ids in answers]
+        if numbers is None:
+            raise ValueError("This processor writes numbers as [NUM]: pass `numbers`, the values from `generate`.")
+        answer_values = numbers[:, prompt_length:].tolist()
+        return [self._decode_answer(ids, values) for ids, values in zip(answers, answer_values, strict=True)]
+
+    def encode_prompt_text(self) -> list[int]:
+        """Token ids of the prompt, with a placeholder for every image token and the tokenizer's start token."""
+        text = self.prompt.replace(self.image_token, self.image_token * self.num_image_tokens)
+        return list(self.tokenizer(text)["input_ids"])
+
+    def encode_answer(self, scene: SceneProgram, **augmentation: Any) -> tuple[list[int], list[float]]:
+        """Token ids of prefix, program, suffix and end token, and the values of the number tokens in their order."""
+        program = program_terminals(scene, numbers=self.numbers, **augmentation)
+        terminals = [*_fixed_terminals(self.answer_prefix), *program, *_fixed_terminals(self.answer_suffix)]
+        ids, values = encode_terminals(terminals, self.tokenizer)
+        return [*ids, self.tokenizer.eos_token_id], values
+
+    def _own_prompt_length(self, sequences: torch.Tensor) -> int:
+        """Length of this processor's prompt, which must open every sequence."""
+        prompt = self.encode_prompt_text()
+        if not (sequences[:, : len(prompt)].cpu() == torch.tensor(prompt)).all():
+            raise ValueError("The sequences do not begin with this processor's own prompt: pass prompt_length.")
+        return len(prompt)
+
+    def _decode_answer(self, ids: list[int], values: list[float] | None) -> ScenePrediction:
+        """One answer, up to its end token, as a prediction."""
+        if self.tokenizer.eos_token_id in ids:
+            ids = ids[: ids.index(self.tokenizer.eos_token_id)]
+        # Token by token: terminals are tokenised alone, so a SentencePiece tokenizer begins each with a space of its
+        # own, which decoding the sequence as a whole would write into the words.
+        text = decode_terminals([[token_id] for token_id in ids], self.tokenizer)
+        if values is None:
+            return ScenePrediction.from_text(text, rotation=self.rotation)
+        numbers = tuple(values[place] for place, token_id in enumerate(ids) if token_id == self.num_token_id)
+        return ScenePrediction.from_text(text, numbers, rotation=self.rotation)
+
+
+def _fixed_terminals(text: str) -> list[Terminal]:
+    """`text` as a terminal of its own; none if it is empty."""
+    return [Terminal("fixed", text)] if text else []
+
+
+def _pad_right(
+    prompt: list[int], answers: list[tuple[list[int], list[float]]], pad_token_id: int, num_token_id: int | None
+) -> dict[str, torch.Tensor]:
+    """Batch `answers` (ids, values) behind one `prompt` as tensors (B, L)."""
+    shape = len(answers), len(prompt) + max(len(ids) for ids, _ in answers)
+    input_ids = torch.full(shape, pad_token_id)
+    attention_mask = torch.zeros(shape, dtype=torch.long)
+    labels = torch.full(shape, IGNORE_INDEX)
+    number_labels = torch.full(shape, torch.nan)
+    for row, (ids, values) in enumerate(answers):
+        answer, end = torch.tensor(ids), len(prompt) + len(ids)
+        input_ids[row, :end] = torch.tensor(prompt + ids)
+        attention_mask[row, :end] = 1
+        labels[row, len(prompt) : end] = answer
+        if num_token_id is not None:
+            number_labels[row, len(prompt) : end][answer == num_token_id] = torch.tensor(values)
+    return {
+        "input_ids": input_ids,
+        "attention_mask": attention_mask,
+        "labels": labels,
+        "number_labels": number_labels,
+    }
+
+
+IGLLMProcessor.register_for_auto_class()
+
+__all__ = ["IGNORE_INDEX", "IGLLMProcessor"]
