@@ -9,6 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.sharedctypes import Synchronized
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from typing import Any
 
 from datasets import disable_progress_bars
 from tqdm import tqdm
@@ -19,6 +20,9 @@ from .painters import Painter, PaintRequest
 from .shards import SplitPlan, claim_folder, render_shard
 
 _POLL_SECONDS = 0.5
+# Blender keeps about 40 kB of every picture it has rendered; fresh workers every few shards keep memory flat.
+_SHARDS_PER_WORKER = 3
+_CONTEXT = multiprocessing.get_context("spawn")  # Blender's state must not be inherited
 _rendered: "Synchronized[int]"  # set in each worker by `_start_worker`, as are the next two
 _stop: Event
 _threads: int
@@ -81,15 +85,22 @@ def _render_missing_shards(plan: SplitPlan, workers: int) -> None:
     if not missing:
         return
     workers = min(workers, len(missing))
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    context = multiprocessing.get_context("spawn")  # Blender's state must not be inherited
-    rendered, stop = context.Value("q", 0), context.Event()
     total = sum(len(plan.shard_indices(shard)) for shard in missing)
-    with (
-        tqdm(total=total, unit="img", desc=f"{plan.family} {plan.split}", mininterval=1.0) as progress,
-        ProcessPoolExecutor(workers, context, _start_worker, (rendered, stop, threads)) as pool,
-    ):
-        pending = {pool.submit(_work, plan, shard) for shard in missing}
+    rendered = _CONTEXT.Value("q", 0)
+    # New pools rather than `max_tasks_per_child`, with which Python 3.11's executor can wait for ever (gh-115634).
+    batch = workers * _SHARDS_PER_WORKER
+    with tqdm(total=total, unit="img", desc=f"{plan.family} {plan.split}", mininterval=1.0) as progress:
+        for start in range(0, len(missing), batch):
+            _render_batch(plan, missing[start : start + batch], workers, rendered, progress)
+
+
+def _render_batch(
+    plan: SplitPlan, shards: list[int], workers: int, rendered: "Synchronized[int]", progress: "tqdm[Any]"
+) -> None:
+    """Render some shards with a pool of new workers, and keep the progress bar up to date."""
+    stop, threads = _CONTEXT.Event(), max(1, (os.cpu_count() or 1) // workers)
+    with ProcessPoolExecutor(workers, _CONTEXT, _start_worker, (rendered, stop, threads)) as pool:
+        pending = {pool.submit(_work, plan, shard) for shard in shards}
         try:
             while pending:
                 done, pending = wait(pending, timeout=_POLL_SECONDS)

@@ -11,7 +11,7 @@ MAX_WIDTH = 1280  # pixels of the whole sheet
 
 
 def make_contact_sheet(pictures: Sequence[Image.Image]) -> Image.Image:
-    """Lay pictures of one size out in rows of four on white, at most `MAX_WIDTH` wide.
+    """Lay pictures of one size out in rows of four on grey, at most `MAX_WIDTH` wide.
 
     Raises:
         ValueError: without any picture.
@@ -22,7 +22,7 @@ def make_contact_sheet(pictures: Sequence[Image.Image]) -> Image.Image:
     scale = min(1.0, (MAX_WIDTH / COLUMNS - GAP) / width)
     width, height = round(width * scale), round(height * scale)
     rows = -(-len(pictures) // COLUMNS)
-    sheet = Image.new("RGB", (COLUMNS * (width + GAP) - GAP, rows * (height + GAP) - GAP), "white")
+    sheet = Image.new("RGB", (COLUMNS * (width + GAP) - GAP, rows * (height + GAP) - GAP), "silver")
     for number, picture in enumerate(pictures):
         row, column = divmod(number, COLUMNS)
         sheet.paste(picture.convert("RGB").resize((width, height)), (column * (width + GAP), row * (height + GAP)))

@@ -109,7 +109,7 @@ def _write_contact_sheet(out: Path, family: str, split: str, files: list[Path]) 
     """Save the first pictures of a split as one, and return the Markdown that shows it."""
     first = next(pq.ParquetFile(files[0]).iter_batches(PICTURES, columns=["image"])).to_pylist()
     pictures = [Image.open(io.BytesIO(row["image"]["bytes"])) for row in first]
-    path = Path("contact_sheets") / f"{family}_{split}.png"
+    path = Path("contact_sheets") / f"{family}_{split}.jpg"
     (out / path.parent).mkdir(exist_ok=True)
     write_whole(out / path, make_contact_sheet(pictures).save)
     return f"![The first {len(pictures)} pictures of {family}, {split}]({path})"

@@ -36,4 +36,4 @@ def test_a_built_split_streams(tmp_path: Path) -> None:
     rows = list(load_dataset(str(tmp_path), "two_d", split="val_ood", streaming=True))
     assert [row["scene"]["index"] for row in rows] == [0, 1, 2]
     assert rows[0]["scene"]["camera"] is None
-    assert "two_d_val_ood.png" in (tmp_path / "README.md").read_text()
+    assert "two_d_val_ood.jpg" in (tmp_path / "README.md").read_text()
