@@ -4,6 +4,7 @@ import functools
 import multiprocessing
 import os
 import sys
+import threading
 from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.sharedctypes import Synchronized
@@ -104,12 +105,14 @@ def _render_batch(
         try:
             while pending:
                 done, pending = wait(pending, timeout=_POLL_SECONDS)
-                progress.update(rendered.value - progress.n)
+                # Without the lock: a worker killed while it held it would leave the build waiting for ever.
+                progress.update(rendered.get_obj().value - progress.n)
                 for future in done:
                     future.result()
         except BrokenProcessPool as error:
             raise RuntimeError(
-                f"a render worker died while building {plan.folder}; finished shards are kept: run the command again"
+                f"a render worker died while building {plan.folder}; finished shards are kept: "
+                "run the command again, with fewer --workers if memory ran out"
             ) from error
         except BaseException:  # Ctrl-C too: without this the pool would first render everything that is pending
             stop.set()
@@ -123,6 +126,15 @@ def _start_worker(rendered: "Synchronized[int]", stop: Event, threads: int) -> N
     # A parent that has loaded bpy passes on its search path, where Blender's inner `bpy` hides the package itself.
     sys.path[:] = [entry for entry in sys.path if not (Path(entry) / "bpy_extras").is_dir()]
     disable_progress_bars()  # of writing Parquet: they would run across the build's own
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+
+
+def _die_with_parent() -> None:
+    # A worker whose parent was killed would otherwise render on beside the next build, then wait for ever for work.
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 @functools.cache
@@ -136,11 +148,5 @@ def _work(plan: SplitPlan, shard: int) -> None:
     for _ in render_shard(plan, shard, _painter(plan.family, request)):
         with _rendered.get_lock():
             _rendered.value += 1
-        if _stop.is_set() or not _parent_is_alive():
+        if _stop.is_set():
             return
-
-
-def _parent_is_alive() -> bool:
-    # A worker whose parent was killed would otherwise render on for nobody, and beside the next build.
-    parent = multiprocessing.parent_process()
-    return parent is None or parent.is_alive()

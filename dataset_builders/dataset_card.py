@@ -16,8 +16,9 @@ from .contact_sheet import PICTURES, make_contact_sheet
 from .families import FAMILIES
 from .schema import FEATURES
 from .shards import count_rows
-from .whole_file import write_whole
+from .whole_file import remove_leftovers, write_whole
 
+_SHEETS = "contact_sheets"  # folder of the pictures in the card
 _TITLE = "# IG-LLM scenes\n"
 _BODY = """
 {title}
@@ -71,11 +72,13 @@ def write_dataset_card(out: Path) -> None:
     parts = [(family, split, files) for family, splits in found.items() for split, files in splits.items()]
     rows = "\n".join(_table_row(*part) for part in parts)
     origins = sorted({_origin(split, files) for _, split, files in parts})
+    remove_leftovers(out / _SHEETS, "*.jpg")
     sheets = "\n\n".join(_write_contact_sheet(out, *part) for part in parts)
     body = _BODY.format(
         title=_TITLE, config=parts[0][0], split=parts[0][1], rows=rows, origins="\n".join(origins), sheets=sheets
     )
     card = str(DatasetCard(f"---\n{data.to_yaml()}\n---\n{body}"))
+    remove_leftovers(out, "README.md")
     write_whole(out / "README.md", lambda path: path.write_text(card))
 
 
@@ -109,7 +112,7 @@ def _write_contact_sheet(out: Path, family: str, split: str, files: list[Path]) 
     """Save the first pictures of a split as one, and return the Markdown that shows it."""
     first = next(pq.ParquetFile(files[0]).iter_batches(PICTURES, columns=["image"])).to_pylist()
     pictures = [Image.open(io.BytesIO(row["image"]["bytes"])) for row in first]
-    path = Path("contact_sheets") / f"{family}_{split}.jpg"
+    path = Path(_SHEETS) / f"{family}_{split}.jpg"
     (out / path.parent).mkdir(exist_ok=True)
     write_whole(out / path, make_contact_sheet(pictures).save)
     return f"![The first {len(pictures)} pictures of {family}, {split}]({path})"

@@ -14,7 +14,7 @@ from .families import FAMILIES
 from .painters import Painter
 from .random_streams import NUMBER_LIMIT
 from .schema import FEATURES, scene_row
-from .whole_file import write_whole
+from .whole_file import remove_leftovers, write_whole
 
 SHARD_SIZE = 100
 
@@ -90,7 +90,7 @@ class SplitPlan(SplitFiles):
 
 
 def claim_folder(plan: SplitFiles) -> None:
-    """Create the split's folder and record its parameters there.
+    """Create the split's folder, record its parameters there and remove what a killed build left half written.
 
     Raises:
         ValueError: if the folder holds the same split made with other parameters (mixing them would go unnoticed) or
@@ -102,6 +102,7 @@ def claim_folder(plan: SplitFiles) -> None:
     if plan.shards_on_disk():
         _check_same_parameters(plan, wanted)
         _check_not_smaller(plan)
+    remove_leftovers(plan.folder, f"{plan.split}*")
     write_whole(plan.parameters_path, lambda path: path.write_text(wanted))
 
 

@@ -42,16 +42,16 @@ class RenderSession:
         self._meshes: dict[str, bpy.types.Mesh] = {}
         self._materials: dict[tuple[str, str], bpy.types.Material] = {}
         self._placed: list[bpy.types.Object] = []
+        self._lamps: dict[str, bpy.types.Object] = {}
 
     def place(self, objects: Iterable[SceneObject], camera: Camera, lights: tuple[AreaLight, ...]) -> None:
         """Fill the Blender scene with these objects, the camera and the lamps in place of what was there."""
         self._clear()
+        self._place_lights(lights)
         for number, item in enumerate(objects, start=1):
             placed = self._place_object(item)
             placed.pass_index = number
             self._placed.append(placed)
-        for light in lights:
-            self._placed.append(_place_light(light))
         _aim_camera(self._camera, camera)
 
     def render(self, objects: Iterable[SceneObject], camera: Camera, lights: tuple[AreaLight, ...]) -> np.ndarray:
@@ -67,11 +67,18 @@ class RenderSession:
 
     def _clear(self) -> None:
         for item in self._placed:
-            data = item.data
-            bpy.data.objects.remove(item)
-            if isinstance(data, bpy.types.Light):  # meshes are shared and stay
-                bpy.data.lights.remove(data)
+            bpy.data.objects.remove(item)  # meshes are shared and stay
         self._placed = []
+
+    def _place_lights(self, lights: tuple[AreaLight, ...]) -> None:
+        # Lamps come before all objects and are moved rather than made anew: Cycles picks a lamp by its place in a
+        # list whose order is that of their making, and pixels would depend on what was rendered before.
+        if list(self._lamps) != [light.name for light in lights]:
+            for lamp in self._lamps.values():
+                bpy.data.lights.remove(lamp.data)  # and the object with it
+            self._lamps = {light.name: _add_lamp(light.name) for light in lights}
+        for light in lights:
+            _aim_lamp(self._lamps[light.name], light)
 
     def _place_object(self, item: SceneObject) -> bpy.types.Object:
         if isinstance(item, Point2D):
@@ -121,15 +128,17 @@ def quiet_blender() -> Iterator[None]:
         os.close(terminal)
 
 
-def _place_light(light: AreaLight) -> bpy.types.Object:
-    data = bpy.data.lights.new(light.name, "AREA")
-    data.shape, data.size, data.energy = "SQUARE", light.size, light.energy
-    placed = bpy.data.objects.new(light.name, data)
+def _add_lamp(name: str) -> bpy.types.Object:
+    placed = bpy.data.objects.new(name, bpy.data.lights.new(name, "AREA"))
+    bpy.context.scene.collection.objects.link(placed)
+    return placed
+
+
+def _aim_lamp(placed: bpy.types.Object, light: AreaLight) -> None:
+    placed.data.shape, placed.data.size, placed.data.energy = "SQUARE", light.size, light.energy
     placed.location = light.location
     # A lamp shines along its own -z.
     placed.rotation_euler = (-Vector(light.location)).to_track_quat("-Z", "Y").to_euler()
-    bpy.context.scene.collection.objects.link(placed)
-    return placed
 
 
 def _add_camera(scene: bpy.types.Scene) -> bpy.types.Object:

@@ -35,8 +35,11 @@ def test_same_scene_gives_the_same_pixels_whatever_was_rendered_before() -> None
     other = render(session, 1)
     assert (first != other).any()
     assert (render(session, 0) == first).all()
-    many_threads = RenderSession(RenderQuality(width=64, height=48, samples=2, threads=2))
-    assert (render(many_threads, 1) == other).all()
+    for start in (1, 2, 3):  # other sessions, other threads, other first pictures
+        many_threads = RenderSession(RenderQuality(width=64, height=48, samples=2, threads=2))
+        render(many_threads, start)
+        assert (render(many_threads, 1) == other).all()
+        assert (render(many_threads, 0) == first).all()
 
 
 @pytest.mark.parametrize("shape", ["cube", "cylinder", "sphere"])
@@ -140,7 +143,7 @@ def _flat_material(color: list[int]) -> bpy.types.Material:
 
 def test_named_colours_and_brightness_reach_the_picture() -> None:
     pixels = RenderSession(QUALITY).render((RED_SPHERE,), Camera(), CLEVR_LIGHTS)
-    red, green, blue = pixels[22, 32].astype(int)
+    red, green, blue = pixels[19:26, 29:36].mean(axis=(0, 1))  # two samples a pixel are noisy
     assert red > green + 60
     assert red > blue + 60
     border = pixels[:, 0].astype(int)  # ground: grey, neither black nor burnt out
