@@ -27,7 +27,7 @@ class RenderQuality:
     samples: int = 16
     denoise: bool = True
     max_bounces: int = 4
-    diffuse_bounces: int = 1
+    diffuse_bounces: int = 2
     glossy_bounces: int = 2
     use_light_tree: bool = False
     sampling_pattern: Literal["AUTOMATIC", "TABULATED_SOBOL"] = "TABULATED_SOBOL"

@@ -35,7 +35,7 @@ def test_same_scene_gives_the_same_pixels_whatever_was_rendered_before() -> None
     other = render(session, 1)
     assert (first != other).any()
     assert (render(session, 0) == first).all()
-    for start in (1, 2, 3):  # other sessions, other threads, other first pictures
+    for start in (0, 1, 2):  # other sessions, other threads, other first pictures
         many_threads = RenderSession(RenderQuality(width=64, height=48, samples=2, threads=2))
         render(many_threads, start)
         assert (render(many_threads, 1) == other).all()
@@ -143,9 +143,9 @@ def _flat_material(color: list[int]) -> bpy.types.Material:
 
 def test_named_colours_and_brightness_reach_the_picture() -> None:
     pixels = RenderSession(QUALITY).render((RED_SPHERE,), Camera(), CLEVR_LIGHTS)
-    red, green, blue = pixels[19:26, 29:36].mean(axis=(0, 1))  # two samples a pixel are noisy
-    assert red > green + 60
-    assert red > blue + 60
+    red, green, blue = pixels[20:25, 30:35].mean(axis=(0, 1))  # two samples a pixel are noisy
+    assert red > green + 45
+    assert red > blue + 45
     border = pixels[:, 0].astype(int)  # ground: grey, neither black nor burnt out
     assert np.ptp(border, axis=1).mean() < 6
     assert 60 < border.mean() < 160
