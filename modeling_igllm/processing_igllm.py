@@ -1,6 +1,6 @@
 """Processor of IG-LLM: image and scene program in, model inputs out, and generated tokens back to a scene."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -8,9 +8,20 @@ from transformers import BatchFeature, PreTrainedConfig, PreTrainedTokenizerBase
 from transformers.image_processing_utils import BaseImageProcessor
 
 from .image_processing_igllm import IGLLMImageProcessor
+from .rotations import representation_size
+from .scene_grammar import SceneGrammar
 from .scene_prediction import ScenePrediction
 from .scene_program import SceneProgram
-from .terminals import NUMBER_STYLES, Terminal, decode_terminals, encode_terminals, number_token_id, program_terminals
+from .terminals import (
+    NUMBER_STYLES,
+    EncodedTerminals,
+    Terminal,
+    decode_terminals,
+    encode_terminals,
+    number_token_id,
+    program_terminals,
+)
+from .vocabulary import NO_QUANTITY, NUM_TOKEN
 
 PUBLISHED_PROMPT = "<image>\nWhat Python Blender code could be used to produce the scene?"
 PUBLISHED_ANSWER_PREFIX = "The scene can be produced with:\n```python\n"
@@ -28,10 +39,13 @@ class IGLLMProcessor(ProcessorMixin):
         num_image_tokens (`int`, defaults to 576): Placeholders per image; the model's `image_seq_length`.
         prompt (`str`): Text before the answer, with one `<image>` in it.
         answer_prefix, answer_suffix (`str`): Text around the program in the answer.
-        rotation (`str`, defaults to `"6d"`): Representation of rotations in the program text.
+        rotation (`str`, defaults to `"6d"`): Representation of full rotations in the model's text and numbers.
         numbers (`"token"`, `"char"` or `"text"`, defaults to `"token"`):
             `"token"` writes `[NUM]` and leaves values to the numeric head; the others write digits.
         image_token (`str`, defaults to `"<image>"`): Placeholder token.
+        num_token (`str`, defaults to `"[NUM]"`):
+            The token that stands for a number if `numbers="token"`: one that was added for it, or a rare one of a
+            vocabulary that must not grow (the published way). Programs as text always say `[NUM]`.
     """
 
     def __init__(
@@ -46,11 +60,13 @@ class IGLLMProcessor(ProcessorMixin):
         rotation: str = "6d",
         numbers: str = "token",
         image_token: str = "<image>",
+        num_token: str = NUM_TOKEN,
     ):
         if numbers not in NUMBER_STYLES:
             raise ValueError(f"numbers must be one of {', '.join(NUMBER_STYLES)}; got {numbers!r}.")
         if prompt.count(image_token) != 1:
             raise ValueError(f"prompt must hold {image_token!r} once, got {prompt!r}.")
+        representation_size(rotation)
         if num_image_tokens < 1:
             raise ValueError(f"num_image_tokens must be positive, got {num_image_tokens}.")
         self.num_image_tokens = num_image_tokens
@@ -60,11 +76,12 @@ class IGLLMProcessor(ProcessorMixin):
         self.rotation = rotation
         self.numbers = numbers
         self.image_token = image_token
+        self.num_token = num_token
         image_token_id = tokenizer.convert_tokens_to_ids(image_token)
         if not isinstance(image_token_id, int) or image_token_id == tokenizer.unk_token_id:
             raise ValueError(f"The tokenizer has no token {image_token!r}; add it as a special token.")
         self.image_token_id = image_token_id
-        self.num_token_id = number_token_id(tokenizer) if numbers == "token" else None
+        self.num_token_id = number_token_id(tokenizer, num_token) if numbers == "token" else None
         super().__init__(image_processor, tokenizer, chat_template=chat_template)
 
     @classmethod
@@ -115,8 +132,9 @@ class IGLLMProcessor(ProcessorMixin):
             augmentation: `rng`, `shuffle_attributes` and `sample_synonyms` of `program_terminals`.
 
         Returns:
-            `input_ids`, `attention_mask`, `labels` (-100 at prompt and padding) and `number_labels` (NaN where there
-            is no number token), each (B, L), and `pixel_values` if there are images.
+            `input_ids`, `attention_mask`, `labels` (-100 at prompt and padding), `number_labels` (NaN where there is
+            no number token) and `number_quantities` (index in `QUANTITIES` at number tokens and at digits of numbers,
+            `NO_QUANTITY` elsewhere), each (B, L), and `pixel_values` if there are images.
         """
         prompt = self.encode_prompt_text()
         answers = [self.encode_answer(scene, **augmentation) for scene in scenes]
@@ -151,17 +169,34 @@ class IGLLMProcessor(ProcessorMixin):
         answer_values = numbers[:, prompt_length:].tolist()
         return [self._decode_answer(ids, values) for ids, values in zip(answers, answer_values, strict=True)]
 
+    def make_grammar(self, scenes: Iterable[SceneProgram], max_objects: int | None = None) -> SceneGrammar:
+        """The grammar of these scenes' family in this processor's tokens and wording, for `model.set_grammar`.
+
+        Args:
+            scenes: The training scenes, or some that show all that there is ([`SceneGrammar.from_scenes`]).
+            max_objects (`int`, *optional*): Most objects of a program; by default the most that occur in `scenes`.
+        """
+        return SceneGrammar.from_scenes(
+            (scene.with_rotation(self.rotation) for scene in scenes),
+            self.tokenizer,
+            numbers=self.numbers,
+            prefix=self.answer_prefix,
+            suffix=self.answer_suffix,
+            max_objects=max_objects,
+            num_token=self.num_token,
+        )
+
     def encode_prompt_text(self) -> list[int]:
         """Token ids of the prompt, with a placeholder for every image token and the tokenizer's start token."""
         text = self.prompt.replace(self.image_token, self.image_token * self.num_image_tokens)
         return list(self.tokenizer(text)["input_ids"])
 
-    def encode_answer(self, scene: SceneProgram, **augmentation: Any) -> tuple[list[int], list[float]]:
-        """Token ids of prefix, program, suffix and end token, and the values of the number tokens in their order."""
-        program = program_terminals(scene, numbers=self.numbers, **augmentation)
+    def encode_answer(self, scene: SceneProgram, **augmentation: Any) -> EncodedTerminals:
+        """Prefix, program (rotations in the processor's own representation), suffix and end token as token ids."""
+        program = program_terminals(scene.with_rotation(self.rotation), numbers=self.numbers, **augmentation)
         terminals = [*_fixed_terminals(self.answer_prefix), *program, *_fixed_terminals(self.answer_suffix)]
-        ids, values = encode_terminals(terminals, self.tokenizer)
-        return [*ids, self.tokenizer.eos_token_id], values
+        ids, values, quantities = encode_terminals(terminals, self.tokenizer, self.num_token)
+        return EncodedTerminals([*ids, self.tokenizer.eos_token_id], values, [*quantities, NO_QUANTITY])
 
     def _own_prompt_length(self, sequences: torch.Tensor) -> int:
         """Length of this processor's prompt, which must open every sequence."""
@@ -189,19 +224,21 @@ def _fixed_terminals(text: str) -> list[Terminal]:
 
 
 def _pad_right(
-    prompt: list[int], answers: list[tuple[list[int], list[float]]], pad_token_id: int, num_token_id: int | None
+    prompt: list[int], answers: list[EncodedTerminals], pad_token_id: int, num_token_id: int | None
 ) -> dict[str, torch.Tensor]:
-    """Batch `answers` (ids, values) behind one `prompt` as tensors (B, L)."""
-    shape = len(answers), len(prompt) + max(len(ids) for ids, _ in answers)
+    """Batch `answers` behind one `prompt` as tensors (B, L)."""
+    shape = len(answers), len(prompt) + max(len(answer.ids) for answer in answers)
     input_ids = torch.full(shape, pad_token_id)
     attention_mask = torch.zeros(shape, dtype=torch.long)
     labels = torch.full(shape, IGNORE_INDEX)
     number_labels = torch.full(shape, torch.nan)
-    for row, (ids, values) in enumerate(answers):
+    number_quantities = torch.full(shape, NO_QUANTITY)
+    for row, (ids, values, quantities) in enumerate(answers):
         answer, end = torch.tensor(ids), len(prompt) + len(ids)
         input_ids[row, :end] = torch.tensor(prompt + ids)
         attention_mask[row, :end] = 1
         labels[row, len(prompt) : end] = answer
+        number_quantities[row, len(prompt) : end] = torch.tensor(quantities)
         if num_token_id is not None:
             number_labels[row, len(prompt) : end][answer == num_token_id] = torch.tensor(values)
     return {
@@ -209,6 +246,7 @@ def _pad_right(
         "attention_mask": attention_mask,
         "labels": labels,
         "number_labels": number_labels,
+        "number_quantities": number_quantities,
     }
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .errors import SceneProgramError, checked_number, checked_numbers, mismatch, quote, unexpected
 from .rotations import Rotation, representation_size
@@ -172,6 +172,11 @@ class SceneProgram:
         """The same scene with every number rounded half to even, never to -0.0."""
         return SceneProgram(tuple(scene_object.rounded(decimals) for scene_object in self.objects))
 
+    def with_rotation(self, representation: str) -> "SceneProgram":
+        """The same scene with its full rotations in another representation (a key of `REPRESENTATION_SIZES`)."""
+        representation_size(representation)
+        return SceneProgram(tuple(_in_representation(scene_object, representation) for scene_object in self.objects))
+
     def to_json(self) -> dict[str, object]:
         """`{"objects": [...]}` with numbers at full precision and absent attributes as absent keys."""
         return {"objects": [_object_to_json(scene_object) for scene_object in self.objects]}
@@ -246,6 +251,13 @@ def _check_names(attributes: dict[str, object], required: tuple[str, ...], optio
 def _check_word(value: object, words: tuple[str, ...], attribute: str) -> None:
     if not isinstance(value, str) or value not in words:
         raise mismatch(f"one of {', '.join(words)}", value, attribute)
+
+
+def _in_representation(scene_object: SceneObject, representation: str) -> SceneObject:
+    """The object itself if it has no full rotation or one in this representation already, as written."""
+    if not isinstance(scene_object, PosedObject) or scene_object.rotation.representation == representation:
+        return scene_object
+    return replace(scene_object, rotation=Rotation.from_matrix(scene_object.rotation.matrix, representation))
 
 
 def _rounded(value: float, decimals: int) -> float:

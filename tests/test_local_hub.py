@@ -82,8 +82,17 @@ def test_commit_on_an_outdated_parent_is_refused_whole(api, hub):
     assert hub.repository("models", REPO).history() == before
 
 
+def test_a_card_that_names_a_folder_is_refused(api):
+    card = b"---\nbase_model: /home/me/model\ndatasets: [user/r]\n---\n"
+    with pytest.raises(ValueError, match='"base_model" with value "/home/me/model" is not valid'):
+        api.create_commit(REPO, [CommitOperationAdd("README.md", card)], commit_message="c")
+
+
 def test_strangers_do_not_write(api, hub):
     for token, status in ((None, "401"), ("hf_token_of_another", "403")):
         stranger = HfApi(endpoint=hub.url, token=token or False)
         with pytest.raises(HfHubHTTPError, match=status):
             stranger.create_commit(REPO, [CommitOperationDelete("a.txt")], commit_message="d")
+        with pytest.raises(HfHubHTTPError, match=status):
+            stranger.auth_check(REPO, write=True)
+    api.auth_check(REPO, write=True)

@@ -1,6 +1,7 @@
 """`igllm build`, `igllm import-clevr` and `igllm render`."""
 
 import argparse
+import errno
 import json
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def run_build(parsed: argparse.Namespace) -> int:
     except ImportError as error:
         raise CommandError(f"{error}; {NO_BLENDER}") from error
     except OSError as error:
-        raise CommandError(f"cannot write to {parsed.out}: {error}; choose another --out folder") from error
+        raise _cannot_write(parsed.out, error) from error
     except (ValueError, RuntimeError) as error:
         raise CommandError(str(error)) from error
     return 0
@@ -46,10 +47,17 @@ def run_import_clevr(parsed: argparse.Namespace) -> int:
     except ImportError as error:
         raise CommandError(f'{error}; importing needs pip install "ig-llm[render]"') from error
     except OSError as error:
-        raise CommandError(f"cannot write to {parsed.out}: {error}; choose another --out folder") from error
+        raise _cannot_write(parsed.out, error) from error
     except ValueError as error:
         raise CommandError(str(error)) from error
     return 0
+
+
+def _cannot_write(out: Path, error: OSError) -> CommandError:
+    advice = "choose another --out folder"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        advice = "make room and run the command again: finished shards are kept"
+    return CommandError(f"cannot write to {out}: {error}; {advice}")
 
 
 def run_render(parsed: argparse.Namespace) -> int:

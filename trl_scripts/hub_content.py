@@ -27,6 +27,7 @@ NOT_PUSHED = (
         "*/.cache/*",
     ),  # caches: of datasets and evaluate, tower features, Python
     *("checkpoint-*/*", "runs/*", "*.bin", "*.pt", "*.pth"),  # the trainer's own state: resuming, logs, pickles
+    *("trainer_state.json", "scene_arguments.json"),  # paths of this machine
     *(".git/*", "*/.git/*", "*.DS_Store", "*.ipynb_checkpoints/*"),
 )
 

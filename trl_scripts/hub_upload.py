@@ -1,6 +1,8 @@
 """One commit to the Hugging Face Hub, and its refusals in one line."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
@@ -33,23 +35,54 @@ def check_repo_id(repo_id: str) -> None:
         raise CommandError(f"{repo_id!r} is no repository id: write USER/NAME")
 
 
-def push_content(content: HubContent, repo_id: str, private: bool, revision: str | None) -> Pushed:
+def prepare_repository(
+    repo_id: str, private: bool | None, revision: str | None, repo_type: str = "model", token: str | None = None
+) -> str:
+    """Create a repository and a branch of it, unless they exist, and see that they may be written to.
+
+    Returns the full id: a bare NAME becomes USER/NAME of whom the token belongs to. For the other arguments and the
+    errors see `push_content`.
+    """
+    api = HfApi(token=token)
+    with _refusals_in_one_line(api, repo_id):
+        validate_repo_id(repo_id)
+        return _prepare(api, repo_id, repo_type, private, revision)
+
+
+def push_content(
+    content: HubContent,
+    repo_id: str,
+    private: bool | None,
+    revision: str | None,
+    message: str = "Push with igllm",
+    token: str | None = None,
+) -> Pushed:
     """Make the content the state of a repository, which is created if it does not exist.
 
     All files arrive in one commit after their upload, so that others see the old state or the new one. (The library's
     `upload_folder` splits a large folder into several commits.) What has not changed is not sent again.
 
     Args:
-        private: create the repository as a private one; one that exists must be private already.
+        private: create the repository as a private one; one that exists must be private already. None: as its owner's
+            settings say.
         revision: branch, created from `main` if it does not exist; None for `main`.
+        message: of the commit.
+        token: None for that of `hf auth login` or HF_TOKEN.
 
     Raises:
         CommandError: if nobody is logged in, or the Hub cannot be reached or refuses.
     """
-    api = HfApi()
-    again = "run the same command again, what has arrived is not sent twice"
+    api = HfApi(token=token)
+    with _refusals_in_one_line(api, repo_id):
+        repo_id = _prepare(api, repo_id, content.repo_type, private, revision)
+        return _commit(api, content, repo_id, revision, message)
+
+
+@contextmanager
+def _refusals_in_one_line(api: HfApi, repo_id: str) -> Iterator[None]:
+    again = "push again, what has arrived is not sent twice"
     try:
-        return _push(api, content, repo_id, private, revision)
+        yield
     except LocalTokenNotFoundError as error:
         raise CommandError("not logged in: run `hf auth login`, or set HF_TOKEN to a token that may write") from error
     except HfHubHTTPError as error:
@@ -65,15 +98,21 @@ def push_content(content: HubContent, repo_id: str, private: bool, revision: str
         raise CommandError(f"{repo_id}: {_one_line(error)}") from error
 
 
-def _push(api: HfApi, content: HubContent, repo_id: str, private: bool, revision: str | None) -> Pushed:
+def _prepare(api: HfApi, repo_id: str, repo_type: str, private: bool | None, revision: str | None) -> str:
     api.whoami()  # tells a missing or refused token apart from a missing repository
-    repo_type = content.repo_type
     sdk = "gradio" if repo_type == "space" else None
-    api.create_repo(repo_id, repo_type=repo_type, private=private or None, space_sdk=sdk, exist_ok=True)
+    repo_id = api.create_repo(repo_id, repo_type=repo_type, private=private, space_sdk=sdk, exist_ok=True).repo_id
+    # `exist_ok` is content with the public repository of someone else.
+    api.auth_check(repo_id, repo_type=repo_type, write=True)
     if private and not api.repo_info(repo_id, repo_type=repo_type).private:
         raise CommandError(f"{repo_id} exists and is public: make it private in its settings, or choose another id")
     if revision is not None:
         api.create_branch(repo_id, repo_type=repo_type, branch=revision, exist_ok=True)
+    return repo_id
+
+
+def _commit(api: HfApi, content: HubContent, repo_id: str, revision: str | None, message: str) -> Pushed:
+    repo_type = content.repo_type
     head = api.repo_info(repo_id, repo_type=repo_type, revision=revision)
     there = api.list_repo_files(repo_id, repo_type=repo_type, revision=head.sha)
     mirrored = filter_repo_objects(there, allow_patterns=list(content.mirrored))
@@ -84,7 +123,7 @@ def _push(api: HfApi, content: HubContent, repo_id: str, private: bool, revision
     commit = api.create_commit(
         repo_id,
         operations,
-        commit_message="Push with igllm",
+        commit_message=message,
         repo_type=repo_type,
         revision=revision,
         parent_commit=head.sha,  # what is deleted was read from it

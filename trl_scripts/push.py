@@ -40,6 +40,6 @@ def run_push(parsed: argparse.Namespace) -> int:
         content = dataset_content(parsed.folder)
     else:
         content = metric_content(parsed.folder, parsed.repo_id)
-    pushed = push_content(content, parsed.repo_id, parsed.private, parsed.revision)
+    pushed = push_content(content, parsed.repo_id, parsed.private or None, parsed.revision)
     print(pushed.url if pushed.changed else f"{parsed.repo_id} already holds this: {pushed.url}")
     return 0

@@ -4,10 +4,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from datasets import Dataset
 
 from modeling_igllm import IGLLMProcessor, parse_program
 
 from .feature_cache import CachedFeatures
+
+
+def answer_lengths(rows: Dataset, processor: IGLLMProcessor) -> list[int]:
+    """Tokens of each row's answer, by which a sampler can put scenes of like length into one batch."""
+    scenes = (parse_program(row["program"], rotation=processor.rotation) for row in rows.select_columns("program"))
+    return [len(processor.encode_answer(scene)[0]) for scene in scenes]
 
 
 class SceneCollator:

@@ -10,12 +10,13 @@ from typing import Any, cast
 import torch
 from peft import PeftModel
 from torch import nn
-from trl import SFTTrainer
 
 from modeling_igllm import IGLLMForSceneProgram
 
+from .hub_trainer import HubSFTTrainer
 
-class SceneSFTTrainer(SFTTrainer):
+
+class SceneSFTTrainer(HubSFTTrainer):
     """`SFTTrainer` that trains on `IGLLMForSceneProgram`'s own loss, cross-entropy + float_w * number loss.
 
     Both parts are averaged over the whole accumulated batch, so that gradient accumulation does not change the

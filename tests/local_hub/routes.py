@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
+import yaml
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
+
 from .store import (
     DEFAULT_BRANCH,
     LARGE_FILE_SUFFIXES,
@@ -86,8 +90,18 @@ def whoami(request: Request) -> Response:
 
 
 def validate_yaml(request: Request) -> Response:
-    """POST /api/validate-yaml: every head of a README is fine here."""
-    return Response({"errors": [], "warnings": []})
+    """POST /api/validate-yaml: models and datasets that a README's head names must be ids of repositories."""
+    head = re.match(r"---\n(.*?)\n---", json.loads(request.body)["content"], re.DOTALL)
+    metadata = yaml.safe_load(head[1]) if head else {}
+    errors = []
+    for key in ("base_model", "datasets"):
+        named = metadata.get(key, [])
+        for name in [named] if isinstance(named, str) else named:
+            try:
+                validate_repo_id(name)
+            except HFValidationError:
+                errors.append({"message": f'"{key}" with value "{name}" is not valid.'})
+    return Response({"errors": errors, "warnings": []}, 400 if errors else 200)
 
 
 def create_repository(request: Request) -> Response:
@@ -130,6 +144,12 @@ def refs(request: Request) -> Response:
 def create_branch(request: Request) -> Response:
     """POST /api/KIND/ID/branch/REVISION."""
     request.writable.add_branch(request.revision, json.loads(request.body).get("startingPoint", DEFAULT_BRANCH))
+    return Response({})
+
+
+def auth_check_write(request: Request) -> Response:
+    """GET /api/KIND/ID/auth-check/write."""
+    _ = request.writable
     return Response({})
 
 
@@ -284,6 +304,7 @@ ROUTES: list[tuple[str, re.Pattern[str], Callable[[Request], Response]]] = [
         ("GET", rf"{_API}(?:/revision/{_REVISION})?", repository_info),
         ("GET", rf"{_API}/refs", refs),
         ("POST", rf"{_API}/branch/{_REVISION}", create_branch),
+        ("GET", rf"{_API}/auth-check/write", auth_check_write),
         ("GET", rf"{_API}/tree/{_REVISION}(?:/(?P<path>.+))?", tree),
         ("POST", rf"{_API}/paths-info/{_REVISION}", paths_info),
         ("POST", rf"{_API}/preupload/{_REVISION}", preupload),

@@ -31,7 +31,9 @@ def test_scene_tower_decides_token_count_and_layer(processor: IGLLMProcessor) ->
 
 
 def test_save_and_load_keeps_every_field(processor: IGLLMProcessor, tmp_path) -> None:
-    config = tiny.make_config(processor, number_head="linear", number_scale=4, float_w=0, projector_type="mlp2x_gelu")
+    number_head = {"number_head": "mixture", "number_components": 3, "feed_numbers_back": True, "float_w": 0}
+    ranges = {"x": [-3, 3], "rotation": [0, 1.5]}
+    config = tiny.make_config(processor, number_ranges=ranges, projector_type="mlp2x_gelu", **number_head)
     config.save_pretrained(tmp_path)
     loaded = IGLLMConfig.from_pretrained(tmp_path)
     assert loaded.to_dict() == config.to_dict()
@@ -52,8 +54,15 @@ def test_image_token_id_is_another_name_of_the_index(processor: IGLLMProcessor) 
         ("num_token_id", None, "num_token_id"),
         ("image_token_index", -1, "image_token_index=-1"),
         ("float_w", -0.5, "-0.5"),
-        ("number_scale", 0, "got 0"),
-        ("number_scale", float("inf"), "inf"),
+        ("number_bins", 1, "got 1"),
+        ("number_components", 0, "got 0"),
+        ("number_ranges", {"w": [0, 1]}, "'w'"),
+        ("number_ranges", {"x": [2.5, -3]}, "2.5, -3"),
+        ("number_ranges", {"x": [0, float("inf")]}, "inf"),
+        ("number_ranges", {"x": [0, 1, 2]}, "0, 1, 2"),
+        ("number_ranges", {"x": "wide"}, "wide"),
+        ("number_head", "binned", "number_ranges"),
+        ("feed_numbers_back", "yes", "yes"),
         ("image_seq_length", 81, "81"),
         ("vision_feature_layer", -2, "-2"),
         ("vision_feature_select_strategy", "default", "default"),

@@ -149,7 +149,7 @@ def test_quantisers_leave_head_and_output_layer_alone(model: IGLLMForSceneProgra
 
 
 def test_save_and_load_gives_equal_outputs(processor: IGLLMProcessor, batch: BatchFeature, tmp_path) -> None:
-    model = tiny.make_model(processor, number_head="linear", projector_type="mlp2x_gelu", number_scale=2)
+    model = tiny.make_model(processor, number_head="linear", projector_type="mlp2x_gelu")
     model.save_pretrained(tmp_path)
     loaded = IGLLMForSceneProgram.from_pretrained(tmp_path)
     expected, actual = model(**batch), loaded(**batch)

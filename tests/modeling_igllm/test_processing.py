@@ -54,7 +54,7 @@ def test_any_text_survives_the_tiny_tokenizer(processor: IGLLMProcessor) -> None
 
 def test_training_inputs_hold_prompt_answer_and_end(processor: IGLLMProcessor) -> None:
     batch = tiny.make_batch(processor)
-    answer, values = processor.encode_answer(tiny.SHORT_SCENE)
+    answer, values, quantities = processor.encode_answer(tiny.SHORT_SCENE)
     assert values == tiny.SHORT_SCENE.numbers
     prompt = [processor.tokenizer.bos_token_id] + 16 * [processor.image_token_id]
     end = len(prompt) + len(answer)
@@ -69,6 +69,9 @@ def test_training_inputs_hold_prompt_answer_and_end(processor: IGLLMProcessor) -
         tiny.SHORT_SCENE.numbers + tiny.LONG_SCENE.numbers
     )
     assert batch["pixel_values"].shape == (2, 3, tiny.HEIGHT, tiny.WIDTH)
+    assert batch["number_quantities"][0].tolist() == 17 * [-1] + quantities + (batch["labels"].shape[1] - end) * [-1]
+    assert torch.equal(batch["number_quantities"] >= 0, is_number)
+    assert batch["number_quantities"][is_number].tolist() == [0, 1, 2] + [0, 1, 2, 3] + [0, 1, 2] + [0, 1, 2, 3]
 
 
 def test_training_prompt_is_the_generation_prompt(processor: IGLLMProcessor) -> None:

@@ -119,7 +119,7 @@ def test_number_terminals_carry_the_unrounded_value() -> None:
 @styles
 def test_each_terminal_is_tokenised_alone(tokenizer: PreTrainedTokenizerFast, numbers: str) -> None:
     terminals = program_terminals(CLEVR, numbers=numbers)
-    ids, _ = encode_terminals(terminals, tokenizer)
+    ids = encode_terminals(terminals, tokenizer).ids
     alone = [tokenizer(terminal.text, add_special_tokens=False)["input_ids"] for terminal in terminals]
     number_id = tokenizer.convert_tokens_to_ids(NUM_TOKEN)
     alone = [[number_id] if t.text == NUM_TOKEN else part for t, part in zip(terminals, alone, strict=True)]
@@ -129,18 +129,18 @@ def test_each_terminal_is_tokenised_alone(tokenizer: PreTrainedTokenizerFast, nu
 def test_nothing_is_merged_across_a_boundary() -> None:
     tokenizer = TOKENIZERS["byte-level"]
     whole = tokenizer(CLEVR_TEXT, add_special_tokens=False)["input_ids"]
-    ids, _ = encode_terminals(program_terminals(CLEVR), tokenizer)
+    ids = encode_terminals(program_terminals(CLEVR), tokenizer).ids
     assert len(ids) > len(whole)  # the tokenizer would merge, if it were let
     assert tokenizer.decode(ids) == tokenizer.decode(whole) == CLEVR_TEXT
 
 
 @tokenizers
 def test_values_and_number_tokens_go_in_pairs(tokenizer: PreTrainedTokenizerFast) -> None:
-    ids, values = encode_terminals(program_terminals(CLEVR, numbers="token"), tokenizer)
+    ids, values, _ = encode_terminals(program_terminals(CLEVR, numbers="token"), tokenizer)
     assert ids.count(number_token_id(tokenizer)) == len(values) == 7
     assert values == CLEVR.numbers
     for numbers in ("text", "char"):
-        ids, values = encode_terminals(program_terminals(CLEVR, numbers=numbers), tokenizer)
+        ids, values, _ = encode_terminals(program_terminals(CLEVR, numbers=numbers), tokenizer)
         assert number_token_id(tokenizer) not in ids and values == []
 
 
@@ -148,7 +148,7 @@ def test_shuffled_values_follow_the_text() -> None:
     rng = np.random.default_rng(1)
     for _ in range(10):
         terminals = program_terminals(CLEVR, numbers="token", rng=rng, shuffle_attributes=True)
-        _, values = encode_terminals(terminals, TOKENIZERS["byte-level"])
+        values = encode_terminals(terminals, TOKENIZERS["byte-level"]).values
         assert parse_program("".join(terminal.text for terminal in terminals), numbers=values) == CLEVR
 
 
@@ -158,7 +158,7 @@ def test_decoded_terminals_join_to_the_program(tokenizer: PreTrainedTokenizerFas
     terminals = program_terminals(CLEVR, numbers=numbers)
     pieces = [encode_terminal(terminal, tokenizer) for terminal in terminals]
     assert decode_terminals(pieces, tokenizer) == format_program(CLEVR, numbers=numbers)
-    assert [token_id for piece in pieces for token_id in piece] == encode_terminals(terminals, tokenizer)[0]
+    assert [token_id for piece in pieces for token_id in piece] == encode_terminals(terminals, tokenizer).ids
 
 
 @settings(max_examples=20, deadline=None)
@@ -166,7 +166,7 @@ def test_decoded_terminals_join_to_the_program(tokenizer: PreTrainedTokenizerFas
 def test_any_scene_comes_back_from_its_tokens(scene: SceneProgram) -> None:
     tokenizer = TOKENIZERS["byte-level"]
     terminals = program_terminals(scene, numbers="token")
-    _, values = encode_terminals(terminals, tokenizer)
+    values = encode_terminals(terminals, tokenizer).values
     text = decode_terminals([encode_terminal(terminal, tokenizer) for terminal in terminals], tokenizer)
     assert parse_program(text, rotation=representation_of(scene), numbers=values) == scene
 
@@ -174,7 +174,7 @@ def test_any_scene_comes_back_from_its_tokens(scene: SceneProgram) -> None:
 def test_an_empty_program_has_no_tokens() -> None:
     tokenizer = TOKENIZERS["byte-level"]
     assert program_terminals(SceneProgram(())) == []
-    assert encode_terminals([], tokenizer) == ([], [])
+    assert encode_terminals([], tokenizer) == ([], [], [])
     assert decode_terminals([], tokenizer) == ""
 
 

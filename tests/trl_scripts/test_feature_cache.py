@@ -1,4 +1,4 @@
-"""Cached tower features are the features, and are found again only for the same tower and the same images."""
+"""Cached tower features are the features, and each image is computed once for a tower, whatever dataset it is in."""
 
 from pathlib import Path
 
@@ -6,20 +6,44 @@ import numpy as np
 import pytest
 import tiny
 import torch
-from datasets import Dataset, Features, Image
+from datasets import Dataset, Features, Image, concatenate_datasets
 from PIL import Image as PillowImage
 
 from modeling_igllm import IGLLMForSceneProgram, IGLLMProcessor
 from trl_scripts import feature_cache
-from trl_scripts.feature_cache import cache_features
+from trl_scripts.feature_cache import CachedFeatures, cache_features
 from trl_scripts.image_augmentation import PhotometricAugmentation
+
+
+def make_rows(count: int) -> Dataset:
+    """Random images, the first ones the same for every `count`."""
+    images = [PillowImage.fromarray(image) for image in tiny.make_images(count)]
+    return Dataset.from_dict({"image": images}, features=Features({"image": Image()}))
 
 
 @pytest.fixture
 def rows() -> Dataset:
     """Three images."""
-    images = [PillowImage.fromarray(image) for image in tiny.make_images(3)]
-    return Dataset.from_dict({"image": images}, features=Features({"image": Image()}))
+    return make_rows(3)
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many images went through the tower, batch by batch."""
+    counts: list[int] = []
+    encode_images = IGLLMForSceneProgram.encode_images
+
+    def count(self: IGLLMForSceneProgram, pixel_values: torch.Tensor) -> torch.Tensor:
+        counts.append(len(pixel_values))
+        return encode_images(self, pixel_values)
+
+    monkeypatch.setattr(IGLLMForSceneProgram, "encode_images", count)
+    return counts
+
+
+def copies_of(cached: CachedFeatures) -> np.ndarray:
+    """All features: (copies, images, tokens, channels)."""
+    return np.array([[cached.files[file][row].numpy() for file, row in copy] for copy in cached.places])
 
 
 def test_cached_features_equal_those_of_the_tower(
@@ -32,35 +56,72 @@ def test_cached_features_equal_those_of_the_tower(
     torch.testing.assert_close(drawn, expected[[2, 0]], rtol=2e-3, atol=2e-3)
 
 
-def test_a_second_call_reads_the_file(
-    processor: IGLLMProcessor,
-    model: IGLLMForSceneProgram,
-    rows: Dataset,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+def test_a_second_call_computes_nothing(
+    processor: IGLLMProcessor, model: IGLLMForSceneProgram, rows: Dataset, tmp_path: Path, computed: list[int]
 ) -> None:
     first = cache_features(rows, model, processor, tmp_path)
-    monkeypatch.setattr(feature_cache, "_compute", lambda *_: pytest.fail("computed again"))
     second = cache_features(rows, model, processor, tmp_path)
-    np.testing.assert_array_equal(first.array, second.array)
+    assert computed == [3]
+    np.testing.assert_array_equal(copies_of(first), copies_of(second))
 
 
-def test_another_tower_or_other_images_get_another_file(
-    processor: IGLLMProcessor, model: IGLLMForSceneProgram, rows: Dataset, tmp_path: Path
+def test_a_larger_dataset_computes_its_new_images_alone(
+    processor: IGLLMProcessor, model: IGLLMForSceneProgram, tmp_path: Path, computed: list[int]
+) -> None:
+    cache_features(make_rows(3), model, processor, tmp_path)
+    larger = make_rows(5).select([4, 3, 2, 1, 0])
+    cached = cache_features(larger, model, processor, tmp_path)
+    assert computed == [3, 2]
+    whole = cache_features(larger, model, processor, tmp_path / "elsewhere")
+    np.testing.assert_allclose(copies_of(cached), copies_of(whole), atol=1e-3)
+
+
+def test_an_image_that_occurs_twice_is_computed_once(
+    processor: IGLLMProcessor, model: IGLLMForSceneProgram, rows: Dataset, tmp_path: Path, computed: list[int]
+) -> None:
+    cached = cache_features(concatenate_datasets([rows, rows]), model, processor, tmp_path)
+    assert computed == [3]
+    features = copies_of(cached)[0]
+    np.testing.assert_array_equal(features[:3], features[3:])
+
+
+def test_another_tower_or_preparation_of_images_has_features_of_its_own(
+    processor: IGLLMProcessor, model: IGLLMForSceneProgram, rows: Dataset, tmp_path: Path, computed: list[int]
 ) -> None:
     cache_features(rows, model, processor, tmp_path)
     cache_features(rows, tiny.make_model(processor, seed=1), processor, tmp_path)
-    cache_features(rows.select([0, 1]), model, processor, tmp_path)
-    assert len(list(tmp_path.glob("*.npy"))) == 3
+    brighter = tiny.make_processor()
+    brighter.image_processor.image_mean = [0.25] * 3
+    cache_features(rows, model, brighter, tmp_path)
+    assert computed == [3, 3, 3]
+
+
+def test_a_reloaded_processor_finds_the_features_again(
+    processor: IGLLMProcessor, model: IGLLMForSceneProgram, rows: Dataset, tmp_path: Path, computed: list[int]
+) -> None:
+    cache_features(rows, model, processor, tmp_path / "features")
+    processor.save_pretrained(tmp_path / "processor")
+    cache_features(rows, model, IGLLMProcessor.from_pretrained(tmp_path / "processor"), tmp_path / "features")
+    assert computed == [3]
 
 
 def test_copies_are_augmented_and_the_first_is_the_image_itself(
+    processor: IGLLMProcessor, model: IGLLMForSceneProgram, rows: Dataset, tmp_path: Path, computed: list[int]
+) -> None:
+    plain = copies_of(cache_features(rows, model, processor, tmp_path))
+    copies = copies_of(cache_features(rows, model, processor, tmp_path, 2, PhotometricAugmentation()))
+    assert computed == [3, 3]  # the images themselves were there
+    np.testing.assert_array_equal(copies[0], plain[0])
+    assert all((copies[1, row] != copies[0, row]).any() for row in range(3))
+
+
+def test_an_augmented_copy_does_not_depend_on_the_dataset_around_it(
     processor: IGLLMProcessor, model: IGLLMForSceneProgram, rows: Dataset, tmp_path: Path
 ) -> None:
-    plain = cache_features(rows, model, processor, tmp_path)
-    copies = cache_features(rows, model, processor, tmp_path, 2, PhotometricAugmentation())
-    np.testing.assert_array_equal(copies.array[0], plain.array[0])
-    assert not np.array_equal(copies.array[1], copies.array[0])
+    augmentation = PhotometricAugmentation()
+    whole = copies_of(cache_features(rows, model, processor, tmp_path / "a", 2, augmentation))
+    alone = copies_of(cache_features(rows.select([2]), model, processor, tmp_path / "b", 2, augmentation))
+    np.testing.assert_allclose(alone[:, 0], whole[:, 2], atol=1e-3)
 
 
 def test_copies_without_augmentation_are_refused(
@@ -70,17 +131,45 @@ def test_copies_without_augmentation_are_refused(
         cache_features(rows, model, processor, tmp_path, 3)
 
 
-def test_an_interrupted_computation_leaves_no_file(
+def test_an_interrupted_computation_keeps_what_it_finished(
     processor: IGLLMProcessor,
     model: IGLLMForSceneProgram,
     rows: Dataset,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    computed: list[int],
 ) -> None:
-    def break_off(*arguments: object, **keywords: object) -> None:
-        raise KeyboardInterrupt
+    raw_pixels = feature_cache.raw_pixels
 
+    def break_off(images: list[PillowImage.Image], image_processor: object) -> torch.Tensor:
+        if computed:
+            raise KeyboardInterrupt
+        return raw_pixels(images, image_processor)
+
+    monkeypatch.setattr(feature_cache, "_ITEMS_PER_FILE", 2)
     monkeypatch.setattr(feature_cache, "raw_pixels", break_off)
     with pytest.raises(KeyboardInterrupt):
         cache_features(rows, model, processor, tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(feature_cache, "raw_pixels", raw_pixels)
+    cache_features(rows, model, processor, tmp_path)
+    assert computed == [2, 1]
+    assert {path.suffix for path in tmp_path.rglob("*") if path.is_file()} == {".safetensors"}
+
+
+def test_a_damaged_file_is_named(
+    processor: IGLLMProcessor, model: IGLLMForSceneProgram, rows: Dataset, tmp_path: Path
+) -> None:
+    cache_features(rows, model, processor, tmp_path)
+    path = next(tmp_path.rglob("*.safetensors"))
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match=f"{path.name} is damaged.*delete it"):
+        cache_features(rows, model, processor, tmp_path)
+
+
+def test_the_tower_is_left_as_it_was(
+    processor: IGLLMProcessor, rows: Dataset, tmp_path: Path
+) -> None:
+    model = tiny.make_model(processor).train()
+    cache_features(rows, model, processor, tmp_path, device=torch.device("cpu"))
+    assert model.training
+    assert model.model.language_model.training

@@ -1,20 +1,17 @@
 """What `igllm push` puts on a Hub loads in a Python without this package; a broken push changes nothing."""
 
-import json
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import huggingface_hub
 import numpy as np
 import pytest
 import tiny
-from local_hub import TOKEN, LocalHub, serve_hub
+from local_hub import TOKEN, run_fresh
 
 from dataset_builders.dataset_card import write_dataset_card
 from dataset_builders.painters import Painter, Picture
@@ -26,27 +23,6 @@ from trl_scripts.cli import main
 METRIC = Path(__file__).parents[2] / "metrics" / "scene_program"
 RED = "add(size='large', color='red', material='metal', shape='sphere', loc=(1.000, 0.000, 0.700))"
 MODEL, DATASET, METRIC_SPACE = "user/ig-llm", "user/ig-llm-bench", "user/scene_program"
-FRESH_PYTHON = """
-import sys
-
-class Blocker:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("modeling_igllm", "metrics", "trl_scripts", "dataset_builders"):
-            raise ImportError(f"{name} is blocked")
-
-sys.meta_path.insert(0, Blocker())
-import json
-"""
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub]:
-    """An empty Hub that this process is logged in to."""
-    with serve_hub() as served:
-        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", served.url)
-        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setenv("HF_TOKEN", TOKEN)
-        yield served
 
 
 @pytest.fixture(scope="module")
@@ -76,17 +52,6 @@ def save_split(plan: SplitPlan) -> None:
     for shard in range(plan.num_shards):
         black = Picture(np.zeros((plan.height, plan.width, 3), np.uint8))
         list(render_shard(plan, shard, Painter(lambda _, black=black: black, "4.5.0")))
-
-
-def run_fresh(hub: LocalHub, folder: Path, script: str) -> Any:
-    """Run a script elsewhere, in a Python with nothing cached and no project; returns the JSON it prints last."""
-    addresses = {"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, "HF_HOME": str(folder / "hf_home")}
-    switches = {"HF_HUB_DISABLE_XET": "1", "HF_UPDATE_DOWNLOAD_COUNTS": "0", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-I", "-c", FRESH_PYTHON + script]
-    environment = {**os.environ, **addresses, **switches}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
@@ -176,7 +141,7 @@ def test_interrupted_push_changes_nothing_and_can_be_repeated(hub, checkpoint, t
     (changed / "README.md").write_text("---\nlicense: apache-2.0\n---\n")
     hub.uploads_to_drop = 100
     line = refusal(capsys, "model", changed, MODEL)
-    assert "model.safetensors" in line and "nothing was committed: run the same command again" in line
+    assert "model.safetensors" in line and "nothing was committed: push again" in line
     assert repository.at("main") == before
     hub.uploads_to_drop = 1  # one lost connection is retried by itself
     assert main(["push", "model", str(changed), MODEL]) == 0

@@ -1,0 +1,137 @@
+"""Generation under the grammar of `config.grammar`: `generate_scene`, and a logits processor for stock `generate`."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from transformers import LogitsProcessor
+
+from .answer_rows import Sampling
+from .grammar_automaton import GrammarAutomaton, ProgramCursor
+from .scene_decoding import SceneDecodeOutput, SceneDecoder
+from .scene_grammar import SceneGrammar
+
+# Choices guessed ahead in each pass: those of one CLEVR object.
+DRAFT_CHOICES = 5
+
+
+class GrammarLogitsProcessor(LogitsProcessor):
+    """Lets transformers' own `generate` write programs of a grammar only, token by token.
+
+    For beam search and the like; [`generate_scene`] makes the same choices as greedy search with it, in fewer passes.
+
+    Args:
+        automaton ([`GrammarAutomaton`]): `model.grammar_automaton`.
+        prompt_length (`int`): Tokens before the answer, padding included.
+        max_new_tokens (`int`): As for `generate`: the program is closed before it runs out.
+    """
+
+    def __init__(self, automaton: GrammarAutomaton, prompt_length: int, max_new_tokens: int):
+        self.prompt_length = prompt_length
+        self.begin = ProgramCursor.begin(automaton, max_new_tokens)
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        """Set the scores (B, V) of tokens that may not come next to minus infinity."""
+        masked = torch.full_like(scores, -torch.inf)
+        for row, answer in enumerate(input_ids[:, self.prompt_length :].tolist()):
+            allowed = self._allowed(answer)
+            masked[row, allowed] = scores[row, allowed]
+        return masked  # type: ignore[return-value]
+
+    def _allowed(self, answer: Iterable[int]) -> list[int]:
+        cursor = self.begin
+        for token in answer:
+            if cursor.state.is_end:
+                break
+            cursor = cursor.advance(token)
+        # A finished row goes on with padding, whatever is chosen here.
+        return list(cursor.state.transitions) or [self.begin.automaton.grammar.suffix[-1]]
+
+
+class GrammarGenerationMixin:
+    """Decoding that cannot leave the grammar, for [`IGLLMForSceneProgram`]."""
+
+    config: Any
+    _automaton: tuple[dict[str, Any], GrammarAutomaton] | None = None
+
+    def set_grammar(self, grammar: SceneGrammar) -> None:
+        """Store the grammar in the configuration, and so in the checkpoint; build it with `processor.make_grammar`.
+
+        Raises:
+            `ValueError`: If it writes numbers otherwise than the model, or its tokens are not in the vocabulary.
+        """
+        if grammar.num_token_id != (None if self.config.number_head == "none" else self.config.num_token_id):
+            raise ValueError(
+                f"the grammar's num_token_id={grammar.num_token_id} does not fit number_head="
+                f"{self.config.number_head!r} with num_token_id={self.config.num_token_id}"
+            )
+        self.config.grammar = grammar.to_dict()
+        _ = self.grammar_automaton
+
+    @property
+    def grammar_automaton(self) -> GrammarAutomaton:
+        """The automaton of `config.grammar`; `ValueError` if the checkpoint has none."""
+        data = self.config.grammar
+        if data is None:
+            raise ValueError(
+                "this checkpoint has no grammar (config.grammar): give it one by "
+                "model.set_grammar(processor.make_grammar(scenes)), or use generate"
+            )
+        if self._automaton is None or self._automaton[0] is not data:
+            self._automaton = data, GrammarAutomaton.from_grammar(SceneGrammar.from_dict(data))
+        return self._automaton[1]
+
+    @torch.no_grad()
+    def generate_scene(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        *,
+        pixel_values: torch.Tensor | None = None,
+        image_features: torch.Tensor | None = None,
+        max_new_tokens: int | None = None,
+        do_sample: bool = False,
+        temperature: float = 1.0,
+        generator: torch.Generator | None = None,
+        draft_choices: int = DRAFT_CHOICES,
+    ) -> SceneDecodeOutput:
+        """Write one scene program for each prompt; it parses whatever the weights, the image and the temperature.
+
+        Greedy results equal those of `generate` with a [`GrammarLogitsProcessor`], token for token. Needs an attention
+        that takes a mask with holes: "sdpa" (the default) or "eager".
+
+        Args:
+            input_ids (`torch.LongTensor` (B, L)): Prompts, left-padded, as from `processor.encode_prompt`.
+            attention_mask (`torch.Tensor` (B, L), *optional*): 0 at padding.
+            pixel_values (`torch.Tensor` (B, 3, H, W)), image_features (`torch.Tensor` (B, T, tower hidden size)):
+                One of the two, as for `forward`.
+            max_new_tokens (`int`, *optional*):
+                Most tokens of an answer, `generation_config.max_new_tokens` by default. Before they run out the
+                program is closed, and `truncated` says so.
+            do_sample (`bool`), temperature (`float`), generator (`torch.Generator`):
+                Draw choices instead of taking the best ones; numbers are never drawn.
+            draft_choices (`int`):
+                Choices guessed ahead in each pass. Results do not depend on it; 0 saves work where passes are long.
+
+        Raises:
+            `ValueError`: If the checkpoint has no grammar, the images are not one of the two, `max_new_tokens` does
+                not hold an empty program, or logits or numbers are not finite.
+        """
+        if (pixel_values is None) == (image_features is None):
+            raise ValueError("generate_scene needs one of pixel_values and image_features.")
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        if max_new_tokens is None:
+            max_new_tokens = self.generation_config.max_new_tokens  # type: ignore[attr-defined]
+        decoder = SceneDecoder(
+            self,
+            self.grammar_automaton,
+            Sampling(do_sample, temperature, generator),
+            max_new_tokens,
+            draft_choices,
+        )
+        images = {"pixel_values": pixel_values} if image_features is None else {"image_features": image_features}
+        return decoder.decode(input_ids, attention_mask, **images)
+
+
+__all__ = ["DRAFT_CHOICES", "GrammarGenerationMixin", "GrammarLogitsProcessor"]

@@ -1,0 +1,102 @@
+"""A build that is killed at any moment and run again ends with the bytes of an undisturbed one."""
+
+import functools
+import itertools
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from quick_builds import KillAtStep, QuickBuild, Victim, check_shards, file_bytes, kill, wait_for_group
+
+KILLED = -9
+THREE_SCENES = ["two_d", "--split", "train", "--num-scenes", "3", "--resolution", "16x16", "--workers", "1"]
+ALL_SPLITS = ["two_d", "--num-scenes", "5", "--resolution", "16x16", "--workers", "2"]
+
+
+def start_build(arguments: list[str], out: Path, setup: KillAtStep | None = None) -> QuickBuild:
+    out.parent.mkdir(exist_ok=True)
+    return QuickBuild([*arguments, "--out", str(out)], out.with_name("log"), setup)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The files of a build that nothing happened to."""
+    out = tmp_path_factory.mktemp("undisturbed") / "out"
+    assert start_build(THREE_SCENES, out).wait() == 0
+    files = file_bytes(out)
+    shards = {f"two_d/train-0000{shard}.parquet" for shard in range(2)}
+    assert set(files) == {"README.md", "contact_sheets/two_d_train.jpg", "two_d/train.build.json", *shards}
+    return files
+
+
+@pytest.mark.parametrize(
+    ("victim", "every"),
+    [
+        ("group", 3),
+        ("parent", 5),
+        pytest.param("group", 1, marks=pytest.mark.slow),
+        pytest.param("parent", 1, marks=pytest.mark.slow),
+    ],
+)
+def test_killed_before_a_file_operation(
+    tmp_path: Path, undisturbed: dict[str, bytes], victim: Victim, every: int
+) -> None:
+    half_written = set()
+    for step in itertools.count(0, every):
+        out = tmp_path / str(step) / "out"
+        code = start_build(THREE_SCENES, out, KillAtStep(out, step, victim)).wait()
+        half_written |= {Path(name).suffix for name in file_bytes(out) if Path(name).name.startswith(".")}
+        check_shards(out, undisturbed)
+        if code == 0:  # the build has fewer operations
+            break
+        assert code == KILLED
+        assert start_build(THREE_SCENES, out).wait() == 0
+        assert file_bytes(out) == undisturbed
+    if victim == "group":  # a worker whose parent was killed may still come to the end of its file
+        assert half_written == {".json", ".parquet", ".jpg", ".md"}
+
+
+def test_killed_at_random_moments(tmp_path: Path) -> None:
+    out, moments = tmp_path / "out", random.Random(0)
+    start = time.monotonic()
+    assert start_build(ALL_SPLITS, tmp_path / "undisturbed").wait() == 0
+    seconds, undisturbed = time.monotonic() - start, file_bytes(tmp_path / "undisturbed")
+    for victim in ("group", "parent", "group", "parent"):
+        running = start_build(ALL_SPLITS, out)
+        time.sleep(moments.uniform(0, seconds / 2))
+        running.kill(victim)
+        assert running.wait() in (KILLED, 0)  # 0: it had just ended
+        check_shards(out, undisturbed)
+    assert start_build(ALL_SPLITS, out).wait() == 0
+    assert file_bytes(out) == undisturbed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "kills"),
+    [
+        (["two_d", "--num-scenes", "450", "--resolution", "64x64"], 8),
+        (["clevr", "--split", "train", "--num-scenes", "120", "--resolution", "64x48", "--samples", "2"], 4),
+    ],
+)
+def test_the_command_killed_at_random_moments(tmp_path: Path, arguments: list[str], kills: int) -> None:
+    moments = random.Random(0)
+    command = [sys.executable, "-m", "trl_scripts.cli", "build", *arguments, "--workers", "2", "--out"]
+    start_command = functools.partial(subprocess.Popen, start_new_session=True)
+    start = time.monotonic()
+    assert start_command([*command, str(tmp_path / "undisturbed")]).wait() == 0
+    seconds, undisturbed = time.monotonic() - start, file_bytes(tmp_path / "undisturbed")
+    victims: list[Victim] = ["group", "parent"] * (kills // 2)
+    for victim in victims:
+        running = start_command([*command, str(tmp_path / "out")])
+        time.sleep(moments.uniform(0, seconds))
+        kill(victim, running.pid)
+        assert running.wait() in (KILLED, 0)
+        print("DBG", victim, running.wait(), time.monotonic()-start)
+        wait_for_group(running.pid)
+        check_shards(tmp_path / "out", undisturbed)
+    assert start_command([*command, str(tmp_path / "out")]).wait() == 0
+    assert file_bytes(tmp_path / "out") == undisturbed
