@@ -1,10 +1,10 @@
-"""What `benchmarks.train` compares: models that differ in number head, tokenizer or tower, and their training steps."""
+"""What `benchmarks.train` compares: models that differ in number head, tokenizer or tower, and their steps."""
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,15 +15,27 @@ from transformers import PreTrainedTokenizerBase, TrainerCallback
 from trl import SFTConfig
 
 from benchmarks.llama_tokenizer import make_llama_tokenizer
-from modeling_igllm import IGLLMConfig, IGLLMForSceneProgram, IGLLMImageProcessor, IGLLMProcessor, parse_program
+from modeling_igllm import (
+    IGLLMConfig,
+    IGLLMForSceneProgram,
+    IGLLMImageProcessor,
+    IGLLMProcessor,
+    SceneProgram,
+    parse_program,
+)
 from trl_scripts.feature_cache import cache_features
 from trl_scripts.scene_collator import SceneCollator, answer_lengths
 from trl_scripts.scene_trainer import SceneSFTTrainer
+from trl_scripts.tiny_model import NumberHead
 
 NumberStyle = Literal["token", "char"]
+Attention = Literal["sdpa", "eager"]
 NUMBER_NAMES: dict[NumberStyle, str] = {"token": "[NUM]", "char": "digits"}
 # Head of each style: digits are text like any other.
-HEADS = {"token": "tanh_mlp_gelu", "char": "none"}
+ATTENTIONS: tuple[Attention, ...] = ("sdpa", "eager")
+# Scenes of a micro-batch, as in the recipe.
+MICRO_BATCH = 8
+HEADS: dict[NumberStyle, NumberHead] = {"token": "tanh_mlp_gelu", "char": "none"}
 
 
 @dataclass(frozen=True)
@@ -34,12 +46,13 @@ class Setting:
         checkpoint: gives the sizes of the language model and, with `tower="scene"`, the trained tower.
         tower: that tower, or "clip": the published ViT-L/14 at 336 pixels with random weights (speed is the same).
         tokenizer: the project's own with its bare prompt, or "llama": 32,000 pieces with the published wording.
+        step_size: scenes of one optimizer step.
     """
 
     checkpoint: Path
     tower: Literal["scene", "clip"]
     tokenizer: Literal["own", "llama"]
-    batch_size: int
+    step_size: int
 
     @property
     def name(self) -> str:
@@ -49,25 +62,30 @@ class Setting:
 
 @dataclass(frozen=True)
 class Arm:
-    """One way to train. `attention` is the language model's implementation in transformers."""
+    """One way to train.
+
+    Attributes:
+        attention: of the language model, as transformers calls it.
+        grouped: micro-batches of like length, as in the recipe; else the whole step is one batch.
+    """
 
     numbers: NumberStyle
     cached: bool
-    attention: Literal["sdpa", "eager"] = "eager"
+    attention: Attention = "eager"
     bf16: bool = True
-    grouped: bool = False
+    grouped: bool = True
 
     @property
     def name(self) -> str:
         """As in the report."""
         parts = [NUMBER_NAMES[self.numbers], "cached" if self.cached else "recomputed", self.attention]
-        return ", ".join([*parts, *([] if self.bf16 else ["fp32"]), *(["grouped"] if self.grouped else [])])
+        return ", ".join([*parts, *([] if self.bf16 else ["fp32"]), *([] if self.grouped else ["not grouped"])])
 
 
 def build_model(setting: Setting, numbers: NumberStyle) -> tuple[IGLLMForSceneProgram, IGLLMProcessor]:
     """Return an untrained language model and head on a frozen tower, and the processor that fits."""
     trained = IGLLMForSceneProgram.from_pretrained(setting.checkpoint)
-    processor = _build_processor(setting, numbers)
+    processor = build_processor(setting, numbers)
     tokenizer = processor.tokenizer
     text_config = trained.config.text_config.to_dict() | {
         "vocab_size": len(tokenizer),
@@ -91,7 +109,8 @@ def build_model(setting: Setting, numbers: NumberStyle) -> tuple[IGLLMForScenePr
     return model, processor
 
 
-def _build_processor(setting: Setting, numbers: NumberStyle) -> IGLLMProcessor:
+def build_processor(setting: Setting, numbers: NumberStyle) -> IGLLMProcessor:
+    """Return the processor of a setting, for numbers as `[NUM]` or as digits."""
     processor = IGLLMProcessor.from_pretrained(setting.checkpoint)
     clip = setting.tower == "clip"
     wording: dict[str, Any] = {
@@ -110,17 +129,16 @@ class Training:
     """One arm with its model, data and features, of which any number of steps can be timed.
 
     Args:
-        rows: columns `image`, `program` and `index`.
+        rows: columns `image` and `program`.
         features: folder of the feature cache.
     """
 
     def __init__(self, setting: Setting, arm: Arm, rows: Dataset, features: Path) -> None:
-        self.arm, self.batch_size = arm, setting.batch_size
+        self.setting, self.arm = setting, arm
         self.model, self.processor = build_model(setting, arm.numbers)
         self.model.set_attn_implementation({"text_config": arm.attention})
-        self.rows = rows
-        if arm.grouped:
-            self.rows = self.rows.add_column("length", answer_lengths(rows, self.processor))
+        self.rows = rows.add_column("index", list(range(len(rows))))
+        self.rows = self.rows.add_column("length", answer_lengths(rows, self.processor))
         cached = cache_features(rows, self.model, self.processor, features) if arm.cached else None
         if cached is not None:
             self.rows = self.rows.remove_columns("image")
@@ -128,9 +146,13 @@ class Training:
 
     def trainer(self, folder: str, callback: TrainerCallback, **overrides: Any) -> SceneSFTTrainer:
         """The trainer of `trl_scripts/sft.py` with the settings of its recipe `clevr_tiny.yaml`."""
+        step_size = self.setting.step_size
+        batch_size = min(MICRO_BATCH, step_size) if self.arm.grouped else step_size
         arguments: dict[str, Any] = {
             "output_dir": folder,
-            "per_device_train_batch_size": self.batch_size,
+            "per_device_train_batch_size": batch_size,
+            "gradient_accumulation_steps": step_size // batch_size,
+            "train_sampling_strategy": "group_by_length" if self.arm.grouped else "random",
             "learning_rate": 1.5e-3,
             "weight_decay": 0.01,
             "adam_beta2": 0.98,
@@ -139,7 +161,6 @@ class Training:
             "bf16": self.arm.bf16,
             "use_cpu": True,
             "activation_checkpointing": False,
-            "train_sampling_strategy": "group_by_length" if self.arm.grouped else "random",
             "logging_strategy": "no",
             "save_strategy": "no",
             "report_to": "none",
@@ -174,7 +195,7 @@ class _StepClock(TrainerCallback):
 
 
 def samples_per_second(
-    setting: Setting, arms: list[Arm], rows: Dataset, features: Path, steps: int, rounds: int
+    setting: Setting, arms: Sequence[Arm], rows: Dataset, features: Path, steps: int, rounds: int
 ) -> dict[Arm, float]:
     """Measure all arms in turn, forwards and backwards, so that a slower minute of the machine is shared by all.
 
@@ -185,24 +206,17 @@ def samples_per_second(
         for arm in arms if turn % 2 == 0 else reversed(arms):
             # Made anew: a dozen models with their optimizers need not be in memory at once.
             seconds[arm] += Training(setting, arm, rows, features).time_steps(steps)
-    return {arm: setting.batch_size / float(np.median(values)) for arm, values in seconds.items()}
-
-
-def faster_attention(rates: dict[Arm, float], numbers: NumberStyle, cached: bool) -> float:
-    """Samples per second with the attention that suits this arm better: its length decides."""
-    return max(rates[Arm(numbers, cached, attention)] for attention in ("sdpa", "eager"))
+    return {arm: setting.step_size / float(np.median(values)) for arm, values in seconds.items()}
 
 
 def answer_tokens(setting: Setting, numbers: NumberStyle, programs: list[str]) -> dict[str, float]:
     """Mean tokens of one object's line, and of a whole sequence with prompt and image."""
-    processor = _build_processor(setting, numbers)
+    processor = build_processor(setting, numbers)
     scenes = [parse_program(program) for program in programs]
     answers = np.array([len(processor.encode_answer(scene)[0]) for scene in scenes])
-    objects = np.array([len(scene) for scene in scenes])
-    bare = replace(scenes[0], objects=())
-    around = len(processor.encode_answer(bare)[0])
+    around = len(processor.encode_answer(SceneProgram(()))[0])  # prefix, suffix and end token
     return {
-        "per_object": float((answers - around).sum() / objects.sum()),
+        "per_object": float((answers - around).sum() / sum(map(len, scenes))),
         "per_sequence": float(answers.mean()) + len(processor.encode_prompt_text()),
     }
 

@@ -7,8 +7,11 @@ import sys
 import threading
 from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import Connection
+from multiprocessing.connection import wait as wait_for_any
 from multiprocessing.sharedctypes import Synchronized
 from multiprocessing.synchronize import Event
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
@@ -126,15 +129,28 @@ def _start_worker(rendered: "Synchronized[int]", stop: Event, threads: int) -> N
     # A parent that has loaded bpy passes on its search path, where Blender's inner `bpy` hides the package itself.
     sys.path[:] = [entry for entry in sys.path if not (Path(entry) / "bpy_extras").is_dir()]
     disable_progress_bars()  # of writing Parquet: they would run across the build's own
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    _die_with_parent()
 
 
 def _die_with_parent() -> None:
     # A worker whose parent was killed would otherwise render on beside the next build, then wait for ever for work.
+    reader, writer = _CONTEXT.Pipe(duplex=False)
+    watcher = threading.Thread(target=_watch_parent, args=(reader,), daemon=True)
+    watcher.start()
+    # Python does not unload bpy while the thread is there, and Blender then waits for ever for a thread of its own.
+    Finalize(None, _end_watch, (writer, watcher), exitpriority=0)
+
+
+def _watch_parent(reader: Connection) -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
-    parent.join()
-    os._exit(1)
+    if parent.sentinel in wait_for_any([parent.sentinel, reader]):
+        os._exit(1)
+
+
+def _end_watch(writer: Connection, watcher: threading.Thread) -> None:
+    writer.close()
+    watcher.join()
 
 
 @functools.cache

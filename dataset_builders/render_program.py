@@ -16,7 +16,7 @@ from .whole_file import write_whole
 if TYPE_CHECKING:
     from .rendering.session import RenderSession
 
-SUFFIXES = (".png", ".blend", ".glb")
+SUFFIXES = (".png", ".blend", ".glb", ".usd")
 
 
 def render_program(scene: SceneProgram, resolution: tuple[int, int] = (320, 240), samples: int = 64) -> np.ndarray:
@@ -37,7 +37,7 @@ def render_program(scene: SceneProgram, resolution: tuple[int, int] = (320, 240)
 
 
 def save_program(scene: SceneProgram, path: Path, resolution: tuple[int, int] = (320, 240), samples: int = 64) -> None:
-    """Write a CLEVR scene as `.png` (rendered), `.blend` or `.glb`, by the suffix of `path`.
+    """Write a CLEVR scene as `.png` (rendered), `.blend`, `.glb` or `.usd`, by the suffix of `path`.
 
     Raises:
         ValueError: for another suffix, or as `render_program`.
@@ -52,9 +52,10 @@ def save_program(scene: SceneProgram, path: Path, resolution: tuple[int, int] = 
     objects = _clevr_objects(scene)
     session = _session(resolution, samples)
     session.place(objects, Camera(), CLEVR_LIGHTS)
-    from .rendering.export import export_blend, export_glb
+    from .rendering import export
 
-    write_whole(path, export_blend if path.suffix == ".blend" else export_glb)
+    exporters = {".blend": export.export_blend, ".glb": export.export_glb, ".usd": export.export_usd}
+    write_whole(path, exporters[path.suffix])
 
 
 def _session(resolution: tuple[int, int], samples: int) -> "RenderSession":

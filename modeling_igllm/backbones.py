@@ -98,29 +98,30 @@ def install_backbones(model: "IGLLMForSceneProgram", tower: PreTrainedModel, lan
 
 
 def scene_token_ids(
-    tokenizer: "PreTrainedTokenizerBase", num_token: str = NUM_TOKEN, image_token: str = IMAGE_TOKEN
-) -> dict[str, int]:
+    tokenizer: "PreTrainedTokenizerBase", num_token: str | None = NUM_TOKEN, image_token: str = IMAGE_TOKEN
+) -> dict[str, int | None]:
     """Ids of the two tokens as fields of `IGLLMConfig`; a token that the tokenizer lacks is added to it.
 
     Args:
         tokenizer: Changed only if a token is added; then see [`grow_embeddings`].
-        num_token (`str`): `[NUM]`, or a rare piece of the vocabulary that no program or prompt needs.
+        num_token (`str`, *optional*):
+            `[NUM]`, or a rare piece of the vocabulary that no program or prompt needs; None for numbers as digits.
         image_token (`str`): Placeholder of the image tokens; its own embedding is never read.
 
     Returns:
         `dict` with `num_token_id` and `image_token_index`.
     """
+    if num_token == image_token:
+        raise ValueError(f"num_token and image_token must be two tokens, both are {num_token!r}.")
     vocabulary = tokenizer.get_vocab()
-    if num_token not in vocabulary:
+    if num_token is not None and num_token not in vocabulary:
         # Not a special token: decoding with skip_special_tokens=True must keep it.
         tokenizer.add_tokens([AddedToken(num_token, special=False, normalized=False)])
     if image_token not in vocabulary:
         tokenizer.add_tokens([AddedToken(image_token, special=True, normalized=False)])
     vocabulary = tokenizer.get_vocab()
-    num_token_id, image_token_id = vocabulary[num_token], vocabulary[image_token]
-    if num_token_id == image_token_id:
-        raise ValueError(f"num_token and image_token must be two tokens, both are {num_token!r}.")
-    return {"num_token_id": num_token_id, "image_token_index": image_token_id}
+    num_token_id = None if num_token is None else vocabulary[num_token]
+    return {"num_token_id": num_token_id, "image_token_index": vocabulary[image_token]}
 
 
 def grow_embeddings(language_model: PreTrainedModel, tokenizer: "PreTrainedTokenizerBase") -> None:

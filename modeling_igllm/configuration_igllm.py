@@ -5,6 +5,7 @@ language model, `projector_type="linear"` and `number_head="tanh_mlp_gelu"`; the
 """
 
 import math
+from copy import deepcopy
 from typing import Any, ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
@@ -24,6 +25,10 @@ AUTO_MAP = {
     "AutoConfig": "configuration_igllm.IGLLMConfig",
     "AutoModel": "modeling_igllm.IGLLMForSceneProgram",
     "AutoModelForImageTextToText": "modeling_igllm.IGLLMForSceneProgram",
+}
+# What `pipeline(model=folder, trust_remote_code=True)` makes of a checkpoint.
+CUSTOM_PIPELINES = {
+    "image-to-scene": {"impl": "pipeline_igllm.ImageToScenePipeline", "pt": ["AutoModelForImageTextToText"]}
 }
 
 
@@ -166,7 +171,7 @@ class IGLLMConfig(LlavaConfig):
         # Resolved here, not by AutoConfig: a folder on the Hub must load without any registration.
         if isinstance(self.vision_config, dict) and self.vision_config.get("model_type") == SCENE_TOWER_MODEL_TYPE:
             self.vision_config = SceneTowerConfig(**self.vision_config)
-        super().__post_init__(**{"auto_map": dict(AUTO_MAP), **kwargs})
+        super().__post_init__(**{"auto_map": dict(AUTO_MAP), "custom_pipelines": deepcopy(CUSTOM_PIPELINES), **kwargs})
         if self.vision_feature_layer is None:
             self.vision_feature_layer = -1 if self.uses_scene_tower else -2
         if self.vision_feature_select_strategy is None:

@@ -8,6 +8,7 @@ from transformers.generation import GenerateBeamDecoderOnlyOutput, GenerateDecod
 from transformers.modeling_outputs import BaseModelOutputWithPooling, ModelOutput
 
 from .modeling_numbers import NumericHeadMixin
+from .vocabulary import NO_QUANTITY
 
 
 @dataclass
@@ -82,8 +83,14 @@ class SceneGenerationMixin(NumericHeadMixin, GenerationMixin):
             [`SceneGenerateOutput`] or [`SceneBeamOutput`]; with `return_dict_in_generate=False` the token ids alone.
 
         Raises:
-            `ValueError`: If images come both as `image_features` and in another form.
+            `ValueError`: If images come both as `image_features` and in another form, or the model scales its numbers
+                by quantity and has no grammar that tells quantities apart.
         """
+        if self.config.number_ranges is not None and self.config.grammar is None:
+            raise ValueError(
+                "The model scales each quantity by a range of its own (number_ranges), and only a grammar tells which "
+                "number is which quantity: model.set_grammar(processor.make_grammar(scenes))."
+            )
         if image_features is not None:
             if kwargs.get("pixel_values") is not None or kwargs.get("mm_encoder_outputs") is not None:
                 raise ValueError("Pass one of pixel_values, image_features and mm_encoder_outputs, not several.")
@@ -135,9 +142,7 @@ class SceneGenerationMixin(NumericHeadMixin, GenerationMixin):
         )
         values, stds = self.numeric_head.read(self.numeric_head(outputs.last_hidden_state[:, :-1]))
         aligned_stds = None if stds is None else self._align_numbers(input_ids, stds, offset=1)
-        return self.to_program_units(
-            self._align_numbers(input_ids, values, offset=1), aligned_stds, number_quantities
-        )
+        return self.to_program_units(self._align_numbers(input_ids, values, offset=1), aligned_stds, number_quantities)
 
     def prepare_inputs_for_generation(  # type: ignore[override]
         self, input_ids: torch.LongTensor, number_steps: NumberSteps | None = None, **kwargs: Any
@@ -211,10 +216,12 @@ class SceneGenerationMixin(NumericHeadMixin, GenerationMixin):
         """Quantities (B, T) of the numbers in answers that begin at `offset`; None if the model needs none."""
         if self.config.number_ranges is None:
             return None
-        raise ValueError(
-            "The model scales its numbers by quantity (number_ranges), and plain `generate` does not know which "
-            "number is which quantity: call `generate_scene`."
-        )
+        # The grammar knows: the text alone says it only with a tokenizer at hand.
+        automaton = self.grammar_automaton  # type: ignore[attr-defined]  # of `GrammarGenerationMixin`
+        answers = [automaton.quantities(answer) for answer in sequences[:, offset:].tolist()]
+        quantities = torch.full(sequences.shape, NO_QUANTITY, device=sequences.device)
+        quantities[:, offset:] = torch.tensor(answers, device=sequences.device)
+        return quantities
 
     def _align_numbers(
         self, sequences: torch.LongTensor, predicted: torch.Tensor | list[torch.Tensor], offset: int

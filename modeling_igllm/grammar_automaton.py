@@ -29,7 +29,8 @@ class State:
         longest: Most tokens from here to the end of the statement.
     """
 
-    transitions: dict[int, "State"] = field(default_factory=dict)
+    # Shown, they would unfold the whole grammar, and every path through it.
+    transitions: dict[int, "State"] = field(default_factory=dict, repr=False)
     attribute: str | None = None
     quantity: str | None = None
     is_boundary: bool = False
@@ -149,7 +150,7 @@ class _Graph:
             self.attributes |= dict.fromkeys((start, *range(first_inner, len(self.edges))), slot.attribute)
 
     def _digits(self, digits: DigitTokens, start: int, end: int) -> None:
-        """Numbers as `[+-]?d{1,6}.ddd`, however the tokenizer cuts them."""
+        """Numbers as `[+-]?d{1,6}.ddd`, however the tokenizer cuts them, blank text before them or not."""
         first = self.node() if digits.lead else start
         if digits.lead:
             self.chain(start, digits.lead, first)
@@ -169,11 +170,15 @@ class _Graph:
                         todo.append(following)
                         self.attributes[places[following]] = DIGITS
                 self.edges[places[place]].append((token, places[following]))
+        if first != start:  # a tokenizer that puts a blank before a digit may join it to a sign
+            self.edges[start] += self.edges[first]
 
 
 def _number_place(place: str, text: str, signed: bool) -> str | None:
     """Where a number stands after `text`: "", "+", "0".."000000" (whole digits), "." to ".000"; None if it may not."""
-    for character in text:
+    if text[0] == " " and place:
+        return None
+    for character in text.lstrip(" "):
         if character in "+-":
             if place or (character == "+" and not signed):
                 return None
@@ -257,7 +262,7 @@ class ProgramCursor:
         length: Tokens so far.
     """
 
-    automaton: GrammarAutomaton
+    automaton: GrammarAutomaton = field(repr=False)
     max_new_tokens: int
     state: State
     num_objects: int = 0

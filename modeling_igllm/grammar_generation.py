@@ -1,10 +1,13 @@
 """Generation under the grammar of `config.grammar`: `generate_scene`, and a logits processor for stock `generate`."""
 
 from collections.abc import Iterable
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import LogitsProcessor
+from transformers import LogitsProcessor, LogitsProcessorList
+from transformers.modeling_outputs import ModelOutput
 
 from .answer_rows import Sampling
 from .grammar_automaton import GrammarAutomaton, ProgramCursor
@@ -13,6 +16,30 @@ from .scene_grammar import SceneGrammar
 
 # Choices guessed ahead in each pass: those of one CLEVR object.
 DRAFT_CHOICES = 5
+# What `generate` takes that `generate_scene` understands; anything else is for transformers' own loop.
+_SCENE_ARGUMENTS = frozenset(
+    (
+        "inputs",
+        "input_ids",
+        "attention_mask",
+        "pixel_values",
+        "image_features",
+        "max_new_tokens",
+        "do_sample",
+        "temperature",
+        "generator",
+        "draft_choices",
+    )
+)
+CUSTOM_GENERATE_FILE = "custom_generate/generate.py"
+# Loading with `trust_remote_code=True` puts this for `model.generate`. It can import nothing of the folder.
+CUSTOM_GENERATE_CODE = '''"""`generate` of this checkpoint: programs of its grammar only (`grammar_generation.py`)."""
+
+
+def generate(model, *args, **kwargs):
+    """As `model.generate_by_grammar`; transformers' own is still there as `type(model).generate(model, ...)`."""
+    return model.generate_by_grammar(*args, **kwargs)
+'''
 
 
 class GrammarLogitsProcessor(LogitsProcessor):
@@ -133,5 +160,43 @@ class GrammarGenerationMixin:
         images = {"pixel_values": pixel_values} if image_features is None else {"image_features": image_features}
         return decoder.decode(input_ids, attention_mask, **images)
 
+    @torch.no_grad()
+    def generate_by_grammar(self, inputs: torch.Tensor | None = None, **kwargs: Any) -> ModelOutput | torch.Tensor:
+        """What `generate` is where a checkpoint with a grammar was loaded with `trust_remote_code=True`.
 
-__all__ = ["DRAFT_CHOICES", "GrammarGenerationMixin", "GrammarLogitsProcessor"]
+        Calls that [`generate_scene`] can answer are given to it. The others (beam search, a streamer, …) are
+        transformers' own `generate`, held to the same grammar by a [`GrammarLogitsProcessor`].
+
+        Args:
+            inputs (`torch.LongTensor` (B, L), *optional*): Prompts; `input_ids` in `kwargs` is the same.
+            kwargs: Everything `generate` takes.
+        """
+        kwargs = {name: value for name, value in kwargs.items() if value is not None}
+        if kwargs.get("num_beams") == 1:
+            del kwargs["num_beams"]
+        if inputs is not None:
+            kwargs["input_ids"] = inputs
+        if kwargs.keys() <= _SCENE_ARGUMENTS:
+            return self.generate_scene(**kwargs)
+        kwargs.setdefault("max_new_tokens", self.generation_config.max_new_tokens)  # type: ignore[attr-defined]
+        processor = GrammarLogitsProcessor(
+            self.grammar_automaton, kwargs["input_ids"].shape[1], kwargs["max_new_tokens"]
+        )
+        processors = LogitsProcessorList([*kwargs.pop("logits_processor", ()), processor])
+        return type(self).generate(self, logits_processor=processors, **kwargs)  # type: ignore[attr-defined]
+
+    def write_custom_generate(self, folder: str | PathLike) -> None:
+        """Put `custom_generate/generate.py` into a checkpoint's folder, if the model has a grammar."""
+        if self.config.grammar is not None and Path(folder).is_dir():
+            path = Path(folder) / CUSTOM_GENERATE_FILE
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(CUSTOM_GENERATE_CODE, encoding="utf-8")
+
+
+__all__ = [
+    "CUSTOM_GENERATE_CODE",
+    "CUSTOM_GENERATE_FILE",
+    "DRAFT_CHOICES",
+    "GrammarGenerationMixin",
+    "GrammarLogitsProcessor",
+]

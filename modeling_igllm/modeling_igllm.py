@@ -1,7 +1,8 @@
 """The IG-LLM model: LLaVA with a numeric head (spec MODEL; names follow transformers' `models/llava`)."""
 
+from os import PathLike
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
@@ -19,11 +20,14 @@ from .configuration_igllm import IGLLMConfig
 from .generation_igllm import SceneGenerationMixin
 from .grammar_generation import GrammarGenerationMixin
 from .llava_checkpoints import LLAVA_KEY_MAPPING, config_from_llava
-from .modeling_numbers import IGLLMOutput, build_numeric_head
+from .modeling_numbers import IGLLMOutput, build_numeric_head, embed_with_numbers, slice_positions
 from .modeling_scene_tower import SceneTowerModel
 from .number_embedding import NumberEmbedding
 from .numeric_head import NumericLinear
 from .projectors import build_projector
+
+if TYPE_CHECKING:  # transformers copies into a checkpoint the files that are imported here, and this is one of them
+    from .pipeline_igllm import ImageToScenePipeline  # noqa: F401
 
 # The published decoding limit (spec MODEL, "decoding"); transformers' own default of 20 cuts every program.
 MAX_NEW_TOKENS = 1024
@@ -123,25 +127,14 @@ class IGLLMModel(IGLLMPreTrainedModel, LlavaModel):
             raise ValueError("Pass one of pixel_values, image_features and mm_encoder_outputs, not several.")
         if image_features is not None:
             mm_encoder_outputs = self.project_image_features(image_features)
-        if number_embeds is None:
-            return super().forward(
-                input_ids=input_ids, pixel_values=pixel_values, mm_encoder_outputs=mm_encoder_outputs, **kwargs
+        if number_embeds is not None:
+            kwargs["inputs_embeds"] = embed_with_numbers(
+                self, input_ids, number_embeds, pixel_values, mm_encoder_outputs
             )
-        inputs_embeds = self.get_input_embeddings()(input_ids)
-        inputs_embeds = inputs_embeds + number_embeds.to(inputs_embeds.dtype)
-        if pixel_values is not None:
-            mm_encoder_outputs = {"image": self.get_image_features(pixel_values, return_dict=True)}
-        if mm_encoder_outputs:
-            # Here, because LLaVA finds the placeholders by their ids only where there are no embeddings.
-            features = torch.cat(mm_encoder_outputs["image"].pooler_output)  # type: ignore[arg-type]  # a list
-            features = features.to(inputs_embeds)
-            places = self.get_placeholder_mask(
-                input_ids,  # type: ignore[arg-type]  # number_embeds belong to ids
-                inputs_embeds=inputs_embeds,
-                image_features=features,
-            )
-            inputs_embeds = inputs_embeds.masked_scatter(places, features)
-        return super().forward(inputs_embeds=inputs_embeds, **kwargs)
+            input_ids = pixel_values = mm_encoder_outputs = None
+        return super().forward(
+            input_ids=input_ids, pixel_values=pixel_values, mm_encoder_outputs=mm_encoder_outputs, **kwargs
+        )
 
 
 class IGLLMForSceneProgram(
@@ -207,6 +200,16 @@ class IGLLMForSceneProgram(
         model._weight_conversions = None
         return model
 
+    def save_pretrained(self, save_directory: str | PathLike, *args: Any, **kwargs: Any) -> None:
+        """transformers' method, which also writes `custom_generate/generate.py` for a model with a grammar."""
+        super().save_pretrained(save_directory, *args, **kwargs)
+        self.write_custom_generate(save_directory)
+
+    def _upload_modified_files(self, working_dir: str | PathLike, *args: Any, **kwargs: Any) -> Any:
+        # `save_pretrained(push_to_hub=True)` uploads before it returns.
+        self.write_custom_generate(working_dir)
+        return super()._upload_modified_files(working_dir, *args, **kwargs)
+
     @torch.no_grad()
     def encode_images(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """The tower's features before the projector, to be cached while the tower is frozen.
@@ -261,6 +264,8 @@ class IGLLMForSceneProgram(
                 is for the cross-entropy. With both, accumulated gradients equal those of one large batch.
             image_features (`torch.Tensor` (B, image_seq_length, tower hidden size)):
                 Cached output of `encode_images`, in the place of `pixel_values`.
+            logits_to_keep (`int` or `torch.Tensor`):
+                The last positions, or their indices, that get logits and numbers; of `labels` the same count. 0: all.
             mm_encoder_outputs (`dict`): Features after the projector, as LLaVA takes them.
 
         Raises:
@@ -289,6 +294,10 @@ class IGLLMForSceneProgram(
         )
         parameters = self.read_head(result, hidden_states, number_quantities, logits_to_keep)
         if labels is not None:
+            labels, number_labels, number_quantities = (
+                None if values is None else slice_positions(values, logits_to_keep)
+                for values in (labels, number_labels, number_quantities)
+            )
             vocab_size = self.config.text_config.vocab_size
             result.ce_loss = result.loss = ForCausalLMLoss(result.logits, labels, vocab_size=vocab_size, **kwargs)
             if parameters is not None:

@@ -1,11 +1,13 @@
 """The numbers in IG-LLM's forward pass: what is fed back, what the head says, and its loss."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch.nn import functional as F
+from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.modeling_utils import slice_logits_to_keep
-from transformers.models.llava.modeling_llava import LlavaCausalLMOutputWithPast
+from transformers.models.llava.modeling_llava import LlavaCausalLMOutputWithPast, LlavaModel
 from transformers.utils.import_utils import torch_compilable_check
 
 from .configuration_igllm import IGLLMConfig
@@ -42,12 +44,40 @@ class IGLLMOutput(LlavaCausalLMOutputWithPast):
     number_stds: torch.Tensor | None = None
 
 
+def slice_positions(values: torch.Tensor, logits_to_keep: int | torch.Tensor) -> torch.Tensor:
+    """Values (B, L) at the positions for which there are logits; `logits_to_keep` as in transformers' `forward`."""
+    return slice_logits_to_keep(values.unsqueeze(-1), logits_to_keep).squeeze(-1)
+
+
 def build_numeric_head(config: IGLLMConfig) -> NumericHead | None:
     """The head of `config.number_head`; None for `"none"`."""
     if config.number_head == "none":
         return None
     hidden_size = config.text_config.hidden_size
     return NumericHead(hidden_size, config.number_head, config.number_bins, config.number_components)
+
+
+def embed_with_numbers(
+    model: LlavaModel,
+    input_ids: Any,
+    number_embeds: torch.Tensor,
+    pixel_values: torch.Tensor | None,
+    mm_encoder_outputs: dict[str, BaseModelOutputWithPooling] | None,
+) -> torch.Tensor:
+    """Tokens, numbers and images as the embeddings (B, L, h) that go into LLaVA's language model.
+
+    `LlavaModel.forward` takes embeddings, too, but then it no longer knows the ids of the image placeholders.
+    """
+    embeds = model.get_input_embeddings()(input_ids)
+    embeds = embeds + number_embeds.to(embeds.dtype)
+    if pixel_values is not None:
+        mm_encoder_outputs = {"image": model.get_image_features(pixel_values, return_dict=True)}
+    if not mm_encoder_outputs:
+        return embeds
+    features = torch.cat(mm_encoder_outputs["image"].pooler_output)  # type: ignore[arg-type]  # a list
+    features = features.to(embeds)
+    places = model.get_placeholder_mask(input_ids, inputs_embeds=embeds, image_features=features)
+    return embeds.masked_scatter(places, features)
 
 
 class NumericHeadMixin:
@@ -116,7 +146,7 @@ class NumericHeadMixin:
                 return parameters
             # The value at position t is that of token t + 1.
             following = F.pad(number_quantities[:, 1:], (0, 1), value=NO_QUANTITY)
-            number_quantities = slice_logits_to_keep(following.unsqueeze(-1), logits_to_keep).squeeze(-1)
+            number_quantities = slice_positions(following, logits_to_keep)
         output.numbers, output.number_stds = self.to_program_units(
             output.normalized_numbers, output.normalized_stds, number_quantities
         )
@@ -146,4 +176,4 @@ class NumericHeadMixin:
         return number_loss(self.numeric_head, parameters, targets, is_number, denominator)
 
 
-__all__ = ["IGLLMOutput", "NumericHeadMixin", "build_numeric_head"]
+__all__ = ["IGLLMOutput", "NumericHeadMixin", "build_numeric_head", "embed_with_numbers", "slice_positions"]

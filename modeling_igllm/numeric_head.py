@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from .number_distributions import number_distribution
+from .number_distributions import PointEstimate, number_distribution
 
 # Names of `config.number_head`; "none" is a model without this head.
 NUMBER_HEADS = ("none", "linear", "tanh_mlp_gelu", "binned", "gaussian", "mixture")
@@ -54,6 +54,11 @@ class NumericHead(Float32Module):
             self.layers.append(NumericLinear(hidden_size, hidden_size))
             self.layers.append(nn.GELU())
         self.layers.append(NumericLinear(hidden_size, self.distribution.size))
+
+    @property
+    def has_stds(self) -> bool:
+        """Whether values come with standard deviations."""
+        return not isinstance(self.distribution, PointEstimate)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """Map hidden states (..., h) of any dtype to parameters (..., P) in float32."""

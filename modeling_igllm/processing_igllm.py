@@ -1,6 +1,6 @@
 """Processor of IG-LLM: image and scene program in, model inputs out, and generated tokens back to a scene."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -146,14 +146,25 @@ class IGLLMProcessor(ProcessorMixin):
         return BatchFeature(inputs)
 
     def decode_scene(
-        self, sequences: torch.Tensor, numbers: torch.Tensor | None = None, prompt_length: int | None = None
+        self,
+        sequences: torch.Tensor,
+        numbers: torch.Tensor | None = None,
+        prompt_length: int | None = None,
+        *,
+        number_stds: torch.Tensor | None = None,
+        truncated: torch.Tensor | None = None,
+        word_probabilities: Sequence[Sequence[Mapping[str, float]]] | None = None,
     ) -> list[ScenePrediction]:
-        """Turn the result of `generate` into scenes.
+        """Turn the result of `generate_scene` or `generate` into scenes.
 
         Args:
             sequences (`torch.Tensor` (B, T)): Prompts and answers, as in `.sequences`.
             numbers (`torch.Tensor` (B, T), *optional*): As in `.numbers`; required if `numbers="token"`.
             prompt_length (`int`, *optional*): Tokens before the answer; by default those of `encode_prompt`.
+            number_stds (`torch.Tensor` (B, T), *optional*): As in `.number_stds`.
+            truncated (`torch.BoolTensor` (B,), *optional*):
+                As in `.truncated`; by default the answers without an end token.
+            word_probabilities (*optional*): As in `.word_probabilities`.
 
         Raises:
             `ValueError`: If the sequences do not begin with the prompt of `encode_prompt` and no length is given, or
@@ -161,13 +172,16 @@ class IGLLMProcessor(ProcessorMixin):
         """
         if prompt_length is None:
             prompt_length = self._own_prompt_length(sequences)
-        answers = sequences[:, prompt_length:].tolist()
-        if self.numbers != "token":
-            return [self._decode_answer(ids, None) for ids in answers]
-        if numbers is None:
+        if numbers is None and self.numbers == "token":
             raise ValueError("This processor writes numbers as [NUM]: pass `numbers`, the values from `generate`.")
-        answer_values = numbers[:, prompt_length:].tolist()
-        return [self._decode_answer(ids, values) for ids, values in zip(answers, answer_values, strict=True)]
+        answers = sequences[:, prompt_length:].tolist()
+        count = len(answers)
+        values, stds = (
+            count * [None] if given is None else given[:, prompt_length:].tolist() for given in (numbers, number_stds)
+        )
+        cut = count * [None] if truncated is None else truncated.tolist()
+        words = count * [None] if word_probabilities is None else word_probabilities
+        return [self._decode_answer(*answer) for answer in zip(answers, values, stds, cut, words, strict=True)]
 
     def make_grammar(self, scenes: Iterable[SceneProgram], max_objects: int | None = None) -> SceneGrammar:
         """The grammar of these scenes' family in this processor's tokens and wording, for `model.set_grammar`.
@@ -205,17 +219,44 @@ class IGLLMProcessor(ProcessorMixin):
             raise ValueError("The sequences do not begin with this processor's own prompt: pass prompt_length.")
         return len(prompt)
 
-    def _decode_answer(self, ids: list[int], values: list[float] | None) -> ScenePrediction:
+    def _decode_answer(
+        self,
+        ids: list[int],
+        values: list[float] | None,
+        stds: list[float] | None,
+        truncated: bool | None,
+        words: Sequence[Mapping[str, float]] | None,
+    ) -> ScenePrediction:
         """One answer, up to its end token, as a prediction."""
-        if self.tokenizer.eos_token_id in ids:
+        has_end = self.tokenizer.eos_token_id in ids
+        if has_end:
             ids = ids[: ids.index(self.tokenizer.eos_token_id)]
-        # Token by token: terminals are tokenised alone, so a SentencePiece tokenizer begins each with a space of its
-        # own, which decoding the sequence as a whole would write into the words.
-        text = decode_terminals([[token_id] for token_id in ids], self.tokenizer)
-        if values is None:
-            return ScenePrediction.from_text(text, rotation=self.rotation)
-        numbers = tuple(values[place] for place, token_id in enumerate(ids) if token_id == self.num_token_id)
-        return ScenePrediction.from_text(text, numbers, rotation=self.rotation)
+
+        def at_numbers(row: list[float] | None) -> list[float] | None:
+            if row is None or self.num_token_id is None:
+                return None
+            return [value for value, token_id in zip(row, ids, strict=False) if token_id == self.num_token_id]
+
+        return ScenePrediction.from_text(
+            self._decode_text(ids),
+            at_numbers(values),
+            rotation=self.rotation,
+            number_stds=at_numbers(stds),
+            confidences=words,
+            truncated=not has_end if truncated is None else truncated,
+        )
+
+    def _decode_text(self, ids: list[int]) -> str:
+        """The text of an answer.
+
+        Token by token: terminals are tokenised alone, so a SentencePiece tokenizer begins each with a space of its
+        own, which decoding the sequence as a whole would write into the words. The number token is `[NUM]`, whatever
+        its own text is (`num_token`).
+        """
+        texts = {token_id: decode_terminals([[token_id]], self.tokenizer) for token_id in set(ids)}
+        if self.num_token_id is not None:
+            texts[self.num_token_id] = NUM_TOKEN
+        return "".join(texts[token_id] for token_id in ids)
 
 
 def _fixed_terminals(text: str) -> list[Terminal]:

@@ -18,7 +18,6 @@ from transformers.modeling_outputs import ModelOutput
 
 from .answer_rows import AnswerRow, Question, Sampling, Segment
 from .grammar_automaton import GrammarAutomaton, ProgramCursor
-from .number_ranges import denormalize_numbers, denormalize_stds
 from .vocabulary import MAX_NUMBER, NO_QUANTITY
 
 
@@ -39,10 +38,10 @@ class SceneDecodeOutput(ModelOutput):
         num_passes (`int`): Forward passes, that over the prompt included.
     """
 
-    sequences: torch.LongTensor | None = None
+    sequences: torch.Tensor | None = None
     numbers: torch.Tensor | None = None
     number_stds: torch.Tensor | None = None
-    truncated: torch.BoolTensor | None = None
+    truncated: torch.Tensor | None = None
     word_probabilities: list[list[dict[str, float]]] | None = None
     num_passes: int | None = None
 
@@ -70,7 +69,6 @@ class SceneDecoder:
         pad_token_id = model.config.text_config.pad_token_id
         self.pad_token_id: int = automaton.grammar.suffix[-1] if pad_token_id is None else pad_token_id
         self.num_passes = 0
-        self.has_stds = False
         self.rows: list[AnswerRow] = []  # those that are not done
         self.mask = torch.empty(0)  # (rows, columns of the cache)
         self.cache: Cache | None = None
@@ -129,7 +127,8 @@ class SceneDecoder:
         if prompt:
             inputs = {name: torch.cat([prompt[name], inputs[name]], dim=1) for name in inputs}
         if self.feeds_back:
-            inputs["number_inputs"] = self._number_inputs(inputs["input_ids"].shape, width)
+            values = self._number_inputs(inputs["input_ids"].shape, width)
+            inputs["number_embeds"] = self.model.embed_numbers(inputs["input_ids"], values)
         outputs = self.model.model(
             **inputs, **images, attention_mask=self.mask, past_key_values=self.cache, use_cache=True
         )
@@ -216,13 +215,12 @@ class SceneDecoder:
         values, stds = head.read(head(self._gather(hidden_states, columns)))
         if not values.isfinite().all():
             raise ValueError("the model's numbers are not finite: its weights are damaged or its precision is too low")
-        self.has_stds = stds is not None
         deviations = [torch.nan] * len(ready) if stds is None else stds.tolist()
         for (index, place), value, deviation in zip(ready, values.tolist(), deviations, strict=True):
             row = self.rows[index]
             row.values[place] = (value, deviation)
             if place == row.number_place:
-                row.append([self.automaton.grammar.num_token_id])
+                row.append([self.model.config.num_token_id])
                 row.append(row.cursor.forced_run(stop_at_numbers=True)[0])
 
     def _drop_finished(self) -> None:
@@ -231,7 +229,7 @@ class SceneDecoder:
         if len(going_on) == len(self.rows):
             return
         self.rows = [self.rows[index] for index in going_on]
-        if self.rows:
+        if self.rows and self.cache is not None:
             keep = torch.tensor(going_on, device=self.mask.device)
             self.mask = self.mask[keep]
             self.cache.batch_select_indices(keep)
@@ -240,24 +238,22 @@ class SceneDecoder:
         """Pad the answers to one length behind their prompts."""
         start, longest = input_ids.shape[1], max(len(row.tokens) for row in rows)
         answers = [row.tokens + (longest - len(row.tokens)) * [self.pad_token_id] for row in rows]
+        sequences = torch.cat([input_ids, torch.tensor(answers).to(input_ids)], dim=1)
         result = SceneDecodeOutput(
-            sequences=torch.cat([input_ids, torch.tensor(answers).to(input_ids)], dim=1),
+            sequences=sequences,
             truncated=torch.tensor([bool(row.is_truncated) for row in rows]),
             word_probabilities=[row.probabilities[: row.cursor.num_objects] for row in rows],
             num_passes=self.num_passes,
         )
         if self.model.numeric_head is not None:
-            shape = result.sequences.shape
-            quantities = torch.full(shape, NO_QUANTITY)
-            values, stds = torch.full(shape, torch.nan), torch.full(shape, torch.nan)
+            quantities = torch.full(sequences.shape, NO_QUANTITY)
+            values, stds = torch.full((2, *sequences.shape), torch.nan)
             for index, row in enumerate(rows):
                 for place, (value, deviation) in row.values.items():
                     quantities[index, start + place] = row.quantities[place]
                     values[index, start + place], stds[index, start + place] = value, deviation
-            ranges = self.model.config.number_ranges
-            result.numbers = denormalize_numbers(values, quantities, ranges).clamp(-MAX_NUMBER, MAX_NUMBER)
-            if self.has_stds:
-                result.number_stds = denormalize_stds(stds, quantities, ranges)
+            numbers, stds = self.model.to_program_units(values, stds if self.model.numeric_head.has_stds else None, quantities)
+            result.numbers, result.number_stds = numbers.clamp(-MAX_NUMBER, MAX_NUMBER), stds
         return result
 
 

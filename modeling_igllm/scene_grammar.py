@@ -53,8 +53,8 @@ class DigitTokens:
     """How a tokenizer writes numbers out.
 
     Attributes:
-        lead: Tokens of blank text that begin every number (the space of SentencePiece tokenizers), often none.
-        texts: Every token that is made of number characters alone -> its text.
+        lead: Tokens of blank text that may begin a number (the space of SentencePiece tokenizers), often none.
+        texts: Every token of number characters, blanks before them included -> its text.
         signed: Whether a number must have a sign (the "char" style in 3D); otherwise only a minus is allowed.
     """
 
@@ -192,17 +192,17 @@ class _TerminalWriter:
         texts = self.tokenizer.batch_decode([[token] for token in range(len(self.tokenizer))])
         specials = set(self.tokenizer.all_special_ids)
         number_texts = {
-            token: text.strip()
+            token: text
             for token, text in enumerate(texts)
-            if token not in specials and text.strip() and _NUMBER_CHARACTERS.issuperset(text.strip())
+            if token not in specials and text.strip(" ") and _NUMBER_CHARACTERS.issuperset(text.lstrip(" "))
         }
-        ids = encode_terminal(Terminal("number", "+0.000" if signed else "0.000", 0.0), self.tokenizer)
+        ids = encode_terminal(Terminal("number", "0.000", 0.0), self.tokenizer)
         lead = []
         for token in ids:
             if token in number_texts:
                 break
             lead.append(token)
-        if any(texts[token].strip() for token in lead) or not set("0123456789.-") <= set(number_texts.values()):
+        if any(texts[token].strip(" ") for token in lead) or not set("0123456789.-") <= set(number_texts.values()):
             raise ValueError("the tokenizer has no tokens for every digit, point and minus: it cannot write numbers")
         return DigitTokens(tuple(lead), number_texts, signed)
 

@@ -1,7 +1,7 @@
 """Typed, immutable scenes and their JSON form (SCENE_PROGRAM)."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from .errors import SceneProgramError, checked_number, checked_numbers, mismatch, quote, unexpected
@@ -214,12 +214,17 @@ def check_same_kind(first: SceneObject, other: SceneObject) -> None:
             raise mismatch(f"a rotation in {representation!r} like the first", other.rotation.representation)
 
 
-def object_from_attributes(attributes: dict[str, object], rotation: str) -> SceneObject:
+def object_from_attributes(
+    attributes: dict[str, object],
+    rotation: str,
+    make_rotation: Callable[[tuple[float, ...], str], Rotation] = Rotation,
+) -> SceneObject:
     """The one object that has exactly these attributes; their names decide its kind.
 
     Args:
         attributes: Name -> word, number or numbers, in any order; words are canonical.
         rotation: Representation of the numbers of a full rotation.
+        make_rotation: Makes it of numbers and representation.
 
     Raises:
         SceneProgramError: For a missing or foreign attribute or a wrong value; `attribute` names it.
@@ -235,7 +240,7 @@ def object_from_attributes(attributes: dict[str, object], rotation: str) -> Scen
         return ClevrObject(**attributes)  # type: ignore[arg-type]
     _check_names(attributes, ("color", "shape", "loc", "rotation"), ())
     values = checked_numbers(attributes["rotation"], representation_size(rotation), "rotation")
-    return PosedObject(**{**attributes, "rotation": Rotation(values, rotation)})  # type: ignore[arg-type]
+    return PosedObject(**{**attributes, "rotation": make_rotation(values, rotation)})  # type: ignore[arg-type]
 
 
 def _check_names(attributes: dict[str, object], required: tuple[str, ...], optional: tuple[str, ...]) -> None:

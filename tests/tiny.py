@@ -22,6 +22,7 @@ SPHERE = ClevrObject("small", "red", "metal", "sphere", (1.25, -0.5, 0.375))
 CUBE = ClevrObject("large", "blue", "rubber", "cube", (-2.0, 0.125, 0.75), 0.5)
 SHORT_SCENE = SceneProgram((SPHERE,))
 LONG_SCENE = SceneProgram((CUBE, SPHERE, CUBE))
+NUMBER_RANGES = {"x": [-3.0, 3.0], "y": [-4.0, 4.0], "z": [0.0, 1.0], "rotation": [0.0, 1.6]}
 
 
 def tower_config(**overrides: Any) -> SceneTowerConfig:

@@ -21,11 +21,11 @@ NOT_PUSHED = (
     ),  # what is still being written (see whole_file.py)
     *(
         "*.arrow",
-        "*.npy",
+        "*/*.safetensors",
         "*.pyc",
         ".cache/*",
         "*/.cache/*",
-    ),  # caches: of datasets and evaluate, tower features, Python
+    ),  # caches: of datasets and evaluate, tower features (a model's weights lie beside its config.json), Python
     *("checkpoint-*/*", "runs/*", "*.bin", "*.pt", "*.pth"),  # the trainer's own state: resuming, logs, pickles
     *("trainer_state.json", "scene_arguments.json"),  # paths of this machine
     *(".git/*", "*/.git/*", "*.DS_Store", "*.ipynb_checkpoints/*"),

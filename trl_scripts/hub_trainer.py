@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from peft import PeftModel
 from transformers import TrainingArguments
 from transformers.trainer_utils import HubStrategy
 from transformers.utils import PushInProgress
@@ -28,6 +29,9 @@ class HubSFTTrainer(SFTTrainer):
 
     Args:
         origin: what the training begins with, for the card; the other arguments are those of `SFTTrainer`.
+
+    Raises:
+        CommandError: as `prepare_push`, if `push_to_hub` is set.
     """
 
     def __init__(self, *args: Any, origin: TrainingOrigin | None = None, **kwargs: Any) -> None:
@@ -52,7 +56,7 @@ class HubSFTTrainer(SFTTrainer):
             CommandError: as `prepare_push`.
         """
         if self.is_world_process_zero():
-            self.args.hub_model_id = prepare_push(self.args)
+            self.args.hub_model_id = prepare_push(self.args, with_adapter=isinstance(self.model, PeftModel))
             super().init_hf_repo()
 
     def create_model_card(self, model_name: str | None = None) -> None:  # type: ignore[override]
@@ -99,8 +103,9 @@ class HubSFTTrainer(SFTTrainer):
     def _push_or_warn(self, folder: Path, message: str, card: bytes) -> None:
         try:
             self._push(folder, message, self.args.hub_revision, {"README.md": card})
-        except CommandError as error:
-            logger.warning("%s was not pushed, training goes on: %s", folder, error)
+        except Exception as error:  # in this thread nobody else would see it
+            traceback = not isinstance(error, CommandError)
+            logger.warning("%s was not pushed, training goes on: %s", folder, error, exc_info=traceback)
 
     def _push(
         self, folder: Path, message: str, revision: str | None, more_files: dict[str, Path | bytes] | None = None
@@ -111,15 +116,24 @@ class HubSFTTrainer(SFTTrainer):
         push_content(content, str(self.hub_model_id), private, revision, message, token)
 
 
-def prepare_push(arguments: TrainingArguments) -> str:
+def prepare_push(arguments: TrainingArguments, with_adapter: bool) -> str:
     """Create the repository that a training will push to, and see that it may; returns its full id.
 
     Meant to be called before anything that takes long.
 
+    Args:
+        with_adapter: whether the model will be a base with an adapter. A revision that pins an adapter's repository
+            cannot pin that of its base, whose code would run: such a push is refused.
+
     Raises:
-        CommandError: if nobody is logged in, the Hub refuses or cannot be reached, or `hub_strategy` asks for pushes
-            of the optimizer's state.
+        CommandError: if nobody is logged in, the Hub refuses or cannot be reached, `hub_strategy` asks for pushes of
+            the optimizer's state, or there is an adapter.
     """
+    if with_adapter:
+        raise CommandError(
+            "an adapter alone is not pushed: train without --push_to_hub, merge it into its base "
+            "(merge_adapter.py), and push that folder with `igllm push model`"
+        )
     strategy = HubStrategy(arguments.hub_strategy)
     if strategy not in (HubStrategy.END, HubStrategy.EVERY_SAVE):
         raise CommandError(

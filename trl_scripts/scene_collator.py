@@ -12,9 +12,9 @@ from .feature_cache import CachedFeatures
 
 
 def answer_lengths(rows: Dataset, processor: IGLLMProcessor) -> list[int]:
-    """Tokens of each row's answer, by which a sampler can put scenes of like length into one batch."""
-    scenes = (parse_program(row["program"], rotation=processor.rotation) for row in rows.select_columns("program"))
-    return [len(processor.encode_answer(scene)[0]) for scene in scenes]
+    """Tokens of each row's answer, by which `StepwiseLengthSampler` puts scenes of like length into one batch."""
+    scenes = (parse_program(row["program"]) for row in rows.select_columns("program"))
+    return [len(processor.encode_answer(scene).ids) for scene in scenes]
 
 
 class SceneCollator:
@@ -41,7 +41,8 @@ class SceneCollator:
         self.rng = np.random.default_rng(seed)
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        scenes = [parse_program(row["program"], rotation=self.processor.rotation) for row in rows]
+        # The column's rotations are 6d (SCENE_PROGRAM); the processor writes them in its own representation.
+        scenes = [parse_program(row["program"]) for row in rows]
         images = [row["image"] for row in rows] if "image" in rows[0] else None
         batch = dict(self.processor.encode_training(images, scenes, rng=self.rng, **self.augmentation))
         if images is None:

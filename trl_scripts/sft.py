@@ -6,7 +6,9 @@ python trl_scripts/sft.py --config trl_scripts/recipes/clevr_tiny.yaml \
 ```
 
 Start from `--tower` (a folder of `pretrain_tower.py`; the language model begins untrained) or, to fine-tune, from
-`--model_name_or_path` (a checkpoint of this project, a folder or a Hub repository).
+`--model_name_or_path` (a checkpoint of this project, a folder or a Hub repository; `assemble.py` makes one out of
+pretrained backbones). TRL's model arguments apply: `--use_peft --lora_r 128` trains an adapter (lora.py), with
+`--dtype bfloat16` or `--load_in_4bit` beside a smaller base.
 """
 
 import json
@@ -14,17 +16,19 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 from datasets import Dataset, load_dataset
 from transformers.trainer_utils import get_last_checkpoint
-from trl import SFTConfig, TrlParser
+from trl import ModelConfig, SFTConfig, TrlParser
 
-from modeling_igllm import IGLLMForSceneProgram, IGLLMProcessor
+from modeling_igllm import IGLLMForSceneProgram, IGLLMProcessor, parse_program
 from trl_scripts.errors import CommandError
 from trl_scripts.feature_cache import CachedFeatures, cache_features
+from trl_scripts.fit_number_ranges import fit_number_ranges
 from trl_scripts.hub_trainer import prepare_push
 from trl_scripts.image_augmentation import PhotometricAugmentation
+from trl_scripts.lora import lora_config, model_settings, quantization_config
 from trl_scripts.scene_collator import SceneCollator, answer_lengths
 from trl_scripts.scene_trainer import SceneSFTTrainer
 from trl_scripts.tiny_model import NumberHead, build_tiny_model
@@ -36,52 +40,63 @@ class SceneArguments:
     """What is trained on what.
 
     `feature_cache` is a folder for the frozen tower's features (computed once; `feature_copies` differently augmented
-    versions of every image); without it images go through the tower in every step. `attn_implementation` is the language
-    model's: in bfloat16 on a CPU, "eager" takes half the time of "sdpa" up to about 200 tokens, prompt included.
+    versions of every image); without it images go through the tower in every step. `number_head`, `scale_numbers`
+    (each quantity by its range in the training scenes; "binned" needs it), `feed_numbers_back` and `rotation` are for
+    a new model. `number_token_loss_weight` is for digit text; `number_head_learning_rate` is `learning_rate` by
+    default. `train_number_token` is for LoRA where the number token was added to the vocabulary (lora.py).
+
+    Of TRL's model arguments, `attn_implementation` is the language model's: in bfloat16 on a CPU, "eager" takes half
+    the time of "sdpa" (the default) up to about 200 tokens, prompt included.
     """
 
     dataset: str = field(metadata={"help": "Folder or Hub repository of built scenes."})
     tower: str | None = None
-    model_name_or_path: str | None = None
-    model_revision: str | None = None
     dataset_config: str = "clevr"
     train_split: str = "train"
     eval_split: str = "val_id"
     max_train_scenes: int | None = None
     max_eval_scenes: int | None = 200
     number_head: NumberHead = "tanh_mlp_gelu"
+    scale_numbers: bool = False
+    feed_numbers_back: bool = False
+    rotation: str = "6d"
+    number_token_loss_weight: float = 0.0
+    number_head_learning_rate: float | None = None
+    train_number_token: bool = False
     feature_cache: str | None = None
     feature_copies: int = 1
-    attn_implementation: Literal["sdpa", "eager"] = "sdpa"
     shuffle_attributes: bool = False
     sample_synonyms: bool = False
 
 
+ARGUMENT_CLASSES = (SceneArguments, SFTConfig, ModelConfig)
+
+
 def main(command_line: Sequence[str] | None = None) -> int:
     """Parse the arguments and train; returns the exit code: 0, or 2 after one line on what the Hub refuses."""
-    parser = TrlParser((SceneArguments, SFTConfig))  # type: ignore[arg-type]  # TRL's own scripts pass classes, too
-    arguments, training_arguments = parser.parse_args_and_config(command_line)
+    parser = TrlParser(ARGUMENT_CLASSES)  # type: ignore[arg-type]  # TRL's own scripts pass classes, too
+    arguments, training_arguments, model_arguments = parser.parse_args_and_config(command_line)
     try:
         if training_arguments.push_to_hub:
-            prepare_push(training_arguments)  # the trainer would find out hours later
-        train(arguments, training_arguments)
+            prepare_push(training_arguments, model_arguments.use_peft)  # the trainer would find out hours later
+        train(arguments, training_arguments, model_arguments)
     except CommandError as error:
         print(f"sft.py: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def train(arguments: SceneArguments, training_arguments: SFTConfig) -> None:
+def train(arguments: SceneArguments, training_arguments: SFTConfig, model_arguments: ModelConfig) -> None:
     """Train (resuming from the last checkpoint in the output folder), save and, if asked for, push.
 
     Raises:
         CommandError: if the Hub cannot be reached or refuses.
     """
-    model, processor = _load_model(arguments)
-    model.model.vision_tower.requires_grad_(False)
-    model.set_attn_implementation({"text_config": arguments.attn_implementation})
     train_rows = _load_rows(arguments, arguments.train_split, arguments.max_train_scenes)
     eval_rows = _load_rows(arguments, arguments.eval_split, arguments.max_eval_scenes)
+    model, processor = _load_model(arguments, model_arguments, train_rows)
+    model.model.vision_tower.requires_grad_(False)
+    model.set_attn_implementation({"text_config": model_arguments.attn_implementation or "sdpa"})
     if training_arguments.train_sampling_strategy in ("group_by_length", "batch_rebalance"):
         lengths = answer_lengths(train_rows, processor)
         train_rows = train_rows.add_column(training_arguments.length_column_name, lengths)
@@ -90,11 +105,16 @@ def train(arguments: SceneArguments, training_arguments: SFTConfig) -> None:
         features = _cache_features(arguments, training_arguments, train_rows, model, processor)
         # Features take the place of images; each row keeps the number under which its features are stored.
         train_rows = train_rows.remove_columns("image")
-    used = {**asdict(arguments), "train_scenes": len(train_rows)}
+    # A fine-tune has the number head of its base, whatever the arguments say.
+    used = {**asdict(arguments), "number_head": model.config.number_head, "train_scenes": len(train_rows)}
+    used |= model_settings(model_arguments)
     trainer = SceneSFTTrainer(
         origin=read_origin(used),
         model=model,
         args=training_arguments,
+        peft_config=lora_config(model, model_arguments, arguments.train_number_token),
+        number_head_learning_rate=arguments.number_head_learning_rate,
+        number_token_loss_weight=arguments.number_token_loss_weight,
         train_dataset=train_rows,
         eval_dataset=eval_rows,
         processing_class=processor,
@@ -110,14 +130,25 @@ def train(arguments: SceneArguments, training_arguments: SFTConfig) -> None:
     trainer.save_model()
 
 
-def _load_model(arguments: SceneArguments) -> tuple[IGLLMForSceneProgram, IGLLMProcessor]:
-    tower, source, revision = arguments.tower, arguments.model_name_or_path, arguments.model_revision or "main"
+def _load_model(
+    arguments: SceneArguments, model_arguments: ModelConfig, train_rows: Dataset
+) -> tuple[IGLLMForSceneProgram, IGLLMProcessor]:
+    tower, source, revision = arguments.tower, model_arguments.model_name_or_path, model_arguments.model_revision
     if (tower is None) == (source is None):
         raise ValueError(f"give either --tower or --model_name_or_path, got {tower!r} and {source!r}")
     if tower is not None:
-        return build_tiny_model(tower, arguments.number_head)
+        scenes = (parse_program(row["program"]) for row in train_rows.select_columns("program"))
+        ranges = fit_number_ranges(scenes, arguments.rotation) if arguments.scale_numbers else None
+        return build_tiny_model(tower, arguments.number_head, ranges, arguments.feed_numbers_back, arguments.rotation)
     assert source is not None  # exactly one of the two is given
-    model = IGLLMForSceneProgram.from_pretrained(source, revision=revision)
+    if arguments.scale_numbers or arguments.feed_numbers_back or arguments.rotation != "6d":
+        raise ValueError(
+            f"{source} has its own ways with numbers and rotations: leave out --scale_numbers, --feed_numbers_back "
+            "and --rotation"
+        )
+    quantization = quantization_config(model_arguments)
+    loading: dict[str, Any] = {"dtype": model_arguments.dtype, "quantization_config": quantization}
+    model = IGLLMForSceneProgram.from_pretrained(source, revision=revision, **loading)
     return model, IGLLMProcessor.from_pretrained(source, revision=revision)
 
 

@@ -20,12 +20,15 @@ TOWER_FIELDS = (
     "position_channels",
     "color_supervision",
 )
-NumberHead = Literal["tanh_mlp_gelu", "linear", "none"]
+NumberHead = Literal["none", "linear", "tanh_mlp_gelu", "binned", "gaussian", "mixture"]
 
 
 def build_tiny_model(
     tower: str | Path,
     number_head: NumberHead = "tanh_mlp_gelu",
+    number_ranges: dict[str, list[float]] | None = None,
+    feed_numbers_back: bool = False,
+    rotation: str = "6d",
     hidden_size: int = 192,
     num_layers: int = 5,
     num_heads: int = 6,
@@ -35,7 +38,8 @@ def build_tiny_model(
 
     Args:
         tower: output folder of `pretrain_tower.py`.
-        number_head: as in `IGLLMConfig`; "none" writes numbers as digits.
+        number_head, number_ranges, feed_numbers_back: as in `IGLLMConfig`; "none" writes numbers as digits.
+        rotation: representation of full rotations in the model's text and numbers.
 
     Raises:
         OSError: if `tower` holds no tower or no image processor.
@@ -61,6 +65,7 @@ def build_tiny_model(
         prompt=IMAGE_TOKEN,
         answer_prefix="",
         answer_suffix="",
+        rotation=rotation,
         numbers="char" if number_head == "none" else "token",
     )
     tower_config = vision_tower.config.to_dict()
@@ -71,6 +76,8 @@ def build_tiny_model(
         image_token_index=processor.image_token_id,
         num_token_id=processor.num_token_id,
         number_head=number_head,
+        number_ranges=number_ranges,
+        feed_numbers_back=feed_numbers_back,
         projector_type="mlp2x_gelu",
     )
     model = IGLLMForSceneProgram(config)

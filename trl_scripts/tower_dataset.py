@@ -8,7 +8,7 @@ from torch.utils.data import Dataset
 
 from dataset_builders.palette import named_color
 from modeling_igllm.configuration_igllm import SceneTowerConfig
-from modeling_igllm.image_processing_igllm import IGLLMImageProcessor
+from modeling_igllm.image_processing_igllm import IGLLMImageProcessor, padding_to_aspect_ratio
 from modeling_igllm.scene_tower_targets import TowerObject, scene_tower_targets
 
 from .image_augmentation import PhotometricAugmentation
@@ -21,8 +21,12 @@ class TowerDataset(Dataset[dict[str, torch.Tensor]]):
     """
 
     def __init__(self, rows: SceneDataset, config: SceneTowerConfig, image_processor: IGLLMImageProcessor) -> None:
-        self.images = torch.cat([raw_pixels(batch["image"], image_processor) for batch in rows.iter(batch_size=64)])
-        self.objects = [tower_objects(row["scene"], config) for row in rows.remove_columns(["image", "program"])]
+        images, self.objects = [], []
+        for batch in rows.select_columns(["image", "scene"]).iter(batch_size=64):
+            images.append(raw_pixels(batch["image"], image_processor))
+            for image, scene in zip(batch["image"], batch["scene"], strict=True):
+                self.objects.append(tower_objects(scene, image.size, config))
+        self.images = torch.cat(images)
         self.targets = [scene_tower_targets(objects, config) for objects in self.objects]
 
     def __len__(self) -> int:
@@ -53,17 +57,19 @@ class TowerCollator:
         return {"pixel_values": normalize_pixels(images, self.image_processor), **batch}
 
 
-def tower_objects(scene: dict[str, Any], config: SceneTowerConfig) -> list[TowerObject]:
+def tower_objects(scene: dict[str, Any], picture_size: tuple[int, int], config: SceneTowerConfig) -> list[TowerObject]:
     """Turn a row's `scene` into what the tower learns, in pixels of the tower's input.
 
-    The picture is scaled to the tower's width and height as the image processor does for an equal aspect ratio.
+    Args:
+        picture_size: (width, height) of the row's picture in pixels. The camera would tell it too, but is not known
+            of imported scenes. The image processor pads the picture to the tower's aspect ratio, then scales it.
     """
     height, width = config.image_size
-    (_, _, center_x), (_, _, center_y), _ = scene["camera"]["intrinsics"]  # the principal point is the middle
-    scale_x, scale_y = width / (2 * center_x), height / (2 * center_y)
+    padded_height, padded_width, top, left = padding_to_aspect_ratio(*picture_size[::-1], height, width)
+    scale_x, scale_y = width / padded_width, height / padded_height
     return [
         TowerObject(
-            center=(item["pixel_coords"][0] * scale_x, item["pixel_coords"][1] * scale_y),
+            center=((item["pixel_coords"][0] + left) * scale_x, (item["pixel_coords"][1] + top) * scale_y),
             size=item["size"],
             color=item["color"],
             material=item["material"],

@@ -14,7 +14,8 @@ from transformers.modelcard import extract_hyperparameters_from_trainer
 TEMPLATE = Path(__file__).resolve().parent.parent / "model_cards" / "training.md"
 TAGS = ("ig-llm", "inverse-graphics", "scene-program", "generated_from_trainer", "trl", "sft")
 _OWN_LICENSE = "apache-2.0"
-_SHOWN_LOSSES = ("loss", "ce_loss", "number_loss", "eval_loss", "eval_ce_loss", "eval_number_loss")
+_LOSSES = ("loss", "ce_loss", "number_loss", "number_token_loss")
+_SHOWN_LOSSES = (*_LOSSES, *(f"eval_{name}" for name in _LOSSES))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The Blender scene of the session as a file for Blender or for any glTF viewer."""
+"""The Blender scene of the session as a file for Blender, or for any viewer of glTF or USD."""
 
 import contextlib
 from collections.abc import Iterator
@@ -29,13 +29,32 @@ def export_glb(path: Path) -> None:
     Raises:
         OSError: if Blender cannot write the file.
     """
-    for item in bpy.data.objects:
-        for slot in item.material_slots:
-            slot.material = make_principled_copy(slot.material)
+    _use_principled_materials()
     with quiet_blender(), _naming(path):
         bpy.ops.export_scene.gltf(
             filepath=str(path.absolute()), export_format="GLB", export_cameras=True, export_lights=True
         )
+
+
+def export_usd(path: Path) -> None:
+    """Write meshes, camera, lamps and background light as USD, in metres with z up, materials as USD Preview Surface.
+
+    The materials of the current Blender scene are replaced by the nearest ones that USD has.
+
+    Raises:
+        OSError: if Blender cannot write the file.
+    """
+    _use_principled_materials()
+    with quiet_blender(), _naming(path):
+        bpy.ops.wm.usd_export(
+            filepath=str(path.absolute()), convert_world_material=False, root_prim_path="/scene"
+        )
+
+
+def _use_principled_materials() -> None:
+    for item in bpy.data.objects:
+        for slot in item.material_slots:
+            slot.material = make_principled_copy(slot.material)
 
 
 @contextlib.contextmanager

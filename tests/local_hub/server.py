@@ -58,6 +58,7 @@ def serve_hub() -> Iterator[LocalHub]:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # a body would wait 40 ms for the acknowledgement of its headers
     server: LocalHub
 
     def log_message(self, format: str, *args: object) -> None:

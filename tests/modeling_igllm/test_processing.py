@@ -71,7 +71,7 @@ def test_training_inputs_hold_prompt_answer_and_end(processor: IGLLMProcessor) -
     assert batch["pixel_values"].shape == (2, 3, tiny.HEIGHT, tiny.WIDTH)
     assert batch["number_quantities"][0].tolist() == 17 * [-1] + quantities + (batch["labels"].shape[1] - end) * [-1]
     assert torch.equal(batch["number_quantities"] >= 0, is_number)
-    assert batch["number_quantities"][is_number].tolist() == [0, 1, 2] + [0, 1, 2, 3] + [0, 1, 2] + [0, 1, 2, 3]
+    assert batch["number_quantities"][is_number].tolist() == [0, 1, 2, 0, 1, 2, 3, 0, 1, 2, 0, 1, 2, 3]
 
 
 def test_training_prompt_is_the_generation_prompt(processor: IGLLMProcessor) -> None:

@@ -93,7 +93,10 @@ def test_other_parameters_in_one_folder_are_refused(tmp_path: Path, capsys: pyte
     [
         (RuntimeError("a render worker died"), "igllm build: a render worker died"),
         (ModuleNotFoundError("No module named 'bpy'"), 'pip install "ig-llm[render]"'),
-        (OSError(28, "No space left on device"), "No space left on device; make room and run the command again: finished shards"),
+        (
+            OSError(28, "No space left on device"),
+            "No space left on device; make room and run the command again: finished shards",
+        ),
         (PermissionError(13, "Permission denied"), "Permission denied; choose another --out folder"),
     ],
 )

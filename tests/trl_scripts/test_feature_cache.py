@@ -166,9 +166,7 @@ def test_a_damaged_file_is_named(
         cache_features(rows, model, processor, tmp_path)
 
 
-def test_the_tower_is_left_as_it_was(
-    processor: IGLLMProcessor, rows: Dataset, tmp_path: Path
-) -> None:
+def test_the_tower_is_left_as_it_was(processor: IGLLMProcessor, rows: Dataset, tmp_path: Path) -> None:
     model = tiny.make_model(processor).train()
     cache_features(rows, model, processor, tmp_path, device=torch.device("cpu"))
     assert model.training

@@ -24,7 +24,12 @@ def make_rows() -> Dataset:
 
 
 def make_trainer(
-    processor: IGLLMProcessor, folder: Path, number_head: str = "tanh_mlp_gelu", **overrides: Any
+    processor: IGLLMProcessor,
+    folder: Path,
+    number_head: str = "tanh_mlp_gelu",
+    model_fields: dict[str, Any] | None = None,
+    number_token_loss_weight: float = 0.0,
+    **overrides: Any,
 ) -> SceneSFTTrainer:
     """A trainer of a random tiny model that takes plain gradient steps."""
     arguments: dict[str, Any] = {
@@ -46,7 +51,7 @@ def make_trainer(
         "dataset_kwargs": {"skip_prepare_dataset": True},
         "seed": 0,
     }
-    model = tiny.make_model(processor, number_head=number_head)
+    model = tiny.make_model(processor, **{"number_head": number_head, **(model_fields or {})})
     model.model.vision_tower.requires_grad_(False)
     return SceneSFTTrainer(
         model=model,
@@ -54,6 +59,7 @@ def make_trainer(
         train_dataset=make_rows(),
         processing_class=processor,
         data_collator=SceneCollator(processor),
+        number_token_loss_weight=number_token_loss_weight,
     )
 
 

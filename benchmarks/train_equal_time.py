@@ -1,0 +1,63 @@
+"""What a given time of training yields: `[NUM]` on cached features beside digits on recomputed ones."""
+
+import math
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import evaluate as evaluate_library
+import torch
+from datasets import Dataset
+from torch.optim.lr_scheduler import LambdaLR
+from transformers import TrainerCallback, TrainerControl
+
+from benchmarks.train_arms import Arm, Setting, Training
+from trl_scripts.evaluation import METRIC, predict_rows
+from trl_scripts.inference import Predictor
+
+_WARMUP_STEPS = 200
+SHOWN_SCORES = ("strict/l2", "published/l2", "strict/count_exact", "strict/exact", "strict/invalid_rate")
+
+
+class _Deadline(TrainerCallback):
+    """Ends training when the time is up, and counts the steps."""
+
+    def __init__(self, start: float, seconds: float) -> None:
+        self.start, self.seconds, self.steps = start, seconds, 0
+
+    @property
+    def elapsed(self) -> float:
+        """Share of the time that has passed, at most 1."""
+        return min(1.0, (time.monotonic() - self.start) / self.seconds)
+
+    def on_step_end(self, args: Any, state: Any, control: TrainerControl, **kwargs: Any) -> None:
+        self.steps += 1
+        control.should_training_stop = self.elapsed >= 1
+
+    def learning_rate_factor(self, step: int) -> float:
+        """Warm-up by steps, then a cosine over the time: both arms come to its end."""
+        return min(1.0, (step + 1) / _WARMUP_STEPS) * 0.5 * (1 + math.cos(math.pi * self.elapsed))
+
+
+def train_for(
+    minutes: float, setting: Setting, arm: Arm, train_rows: Dataset, eval_rows: Dataset
+) -> dict[str, float | None]:
+    """Train from scratch for `minutes`, in which tower features are computed, too, and score the model.
+
+    Returns:
+        Scores of the project's metric over `eval_rows` (None where there is nothing to score), `steps` and `scenes`
+        seen.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        deadline = _Deadline(time.monotonic(), minutes * 60)
+        training = Training(setting, arm, train_rows, Path(folder) / "features")
+        trainer = training.trainer(folder, deadline, max_steps=10**6)
+        trainer.lr_scheduler = LambdaLR(trainer.create_optimizer(), deadline.learning_rate_factor)
+        trainer.train()
+    model = training.model.eval()
+    with torch.autocast("cpu", enabled=False):
+        texts = predict_rows(Predictor(model, training.processor), eval_rows, batch_size=16)
+    scores = evaluate_library.load(str(METRIC)).compute(predictions=texts, references=eval_rows["program"][:])
+    shown = {name: None if math.isnan(scores[name]) else scores[name] for name in SHOWN_SCORES}
+    return {"steps": deadline.steps, "scenes": deadline.steps * setting.step_size, **shown}

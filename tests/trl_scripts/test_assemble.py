@@ -1,0 +1,115 @@
+"""A base out of backbones works at once: tokens, images and projector fit, and it can be trained."""
+
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+from small_backbones import TOWERS, language_configs
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    CLIPImageProcessorPil,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    SiglipImageProcessorPil,
+)
+
+from benchmarks.llama_tokenizer import RARE_TOKEN, make_llama_tokenizer
+from modeling_igllm import IGLLMForSceneProgram, IGLLMProcessor
+from trl_scripts.assemble import assemble, build_parser
+
+
+@pytest.fixture(scope="module")
+def backbones(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders `vision` (SigLIP) and `text` (a tied Llama of 32,000 pieces), as on the Hub."""
+    folder = tmp_path_factory.mktemp("backbones")
+    AutoModel.from_config(TOWERS["siglip"]).save_pretrained(folder / "vision")
+    size = {"height": 32, "width": 32}
+    SiglipImageProcessorPil(size=size, image_mean=[0.5, 0.5, 0.5], image_std=[0.5, 0.25, 0.5]).save_pretrained(
+        folder / "vision"
+    )
+    AutoModelForCausalLM.from_config(language_configs(32002)["smollm"]).save_pretrained(folder / "text")
+    make_llama_tokenizer(number_token=False).save_pretrained(folder / "text")
+    return folder
+
+
+def run(out: Path, **switches: object) -> tuple[IGLLMForSceneProgram, IGLLMProcessor]:
+    """`assemble.py` with switches; what it wrote, loaded."""
+    command = [part for name, value in switches.items() for part in (f"--{name}", str(value))]
+    assemble(build_parser().parse_args([*command, "--out", str(out)]))
+    return IGLLMForSceneProgram.from_pretrained(out), IGLLMProcessor.from_pretrained(out)
+
+
+def test_a_new_number_token_grows_the_vocabulary(backbones: Path, tmp_path: Path) -> None:
+    model, processor = run(tmp_path / "base", vision=backbones / "vision", text=backbones / "text")
+    assert processor.num_token_id == model.config.num_token_id == 32002
+    assert model.get_input_embeddings().num_embeddings == len(processor.tokenizer) == 32003
+    assert processor.num_image_tokens == 16
+    assert processor.image_processor.image_std == [0.5, 0.25, 0.5]
+    batch = processor.encode_training(tiny.make_images(2), [tiny.SHORT_SCENE, tiny.LONG_SCENE])
+    assert model(**batch).number_loss > 0
+    by_auto = AutoModelForImageTextToText.from_pretrained(tmp_path / "base", trust_remote_code=True)
+    torch.testing.assert_close(by_auto.eval()(**batch).logits, model.eval()(**batch).logits)
+
+
+def test_a_rare_token_is_re_used(backbones: Path, tmp_path: Path) -> None:
+    places = {"vision": backbones / "vision", "text": backbones / "text"}
+    model, processor = run(tmp_path / "base", **places, num_token=RARE_TOKEN, dtype="bfloat16")
+    assert model.get_input_embeddings().num_embeddings == 32002
+    assert processor.num_token == RARE_TOKEN
+    assert model.config.num_token_id == processor.num_token_id < 32000
+    assert (model.dtype, model.numeric_head.layers[1].weight.dtype) == (torch.bfloat16, torch.float32)
+    batch = processor.encode_training(tiny.make_images(1), [tiny.LONG_SCENE])
+    assert (batch["labels"] == model.config.num_token_id).sum() == 11
+    (prediction,) = processor.decode_scene(batch["input_ids"], batch["number_labels"])
+    assert prediction.scene is not None
+    assert len(prediction.scene) == 3
+
+
+def test_both_tokens_can_be_pieces_of_the_vocabulary(backbones: Path, tmp_path: Path) -> None:
+    places = {"vision": backbones / "vision", "text": backbones / "text"}
+    model, processor = run(tmp_path / "base", **places, num_token=RARE_TOKEN, image_token="⊙")
+    assert (processor.image_token, model.config.image_token_index) == ("⊙", processor.image_token_id)
+    assert processor.encode_prompt_text().count(processor.image_token_id) == 16
+    assert len(processor.tokenizer) == len(make_llama_tokenizer(number_token=False))
+
+
+def test_digit_text_needs_no_number_token(backbones: Path, tmp_path: Path) -> None:
+    places = {"vision": backbones / "vision", "text": backbones / "text"}
+    model, processor = run(tmp_path / "base", **places, number_head="none")
+    assert (model.config.num_token_id, model.numeric_head, processor.numbers) == (None, None, "char")
+    assert len(processor.tokenizer) == 32002
+
+
+def test_the_pretrained_projector_is_put_in(backbones: Path, tmp_path: Path) -> None:
+    saved = {"model.mm_projector.weight": torch.randn(32, 16), "model.mm_projector.bias": torch.randn(32)}
+    torch.save(saved, tmp_path / "mm_projector.bin")
+    places = {"vision": backbones / "vision", "text": backbones / "text"}
+    model, _ = run(tmp_path / "base", **places, projector=tmp_path / "mm_projector.bin")
+    assert torch.equal(model.model.multi_modal_projector.weight, saved["model.mm_projector.weight"])
+
+
+def test_a_llava_becomes_a_base(tmp_path: Path) -> None:
+    config = LlavaConfig(
+        vision_config=TOWERS["clip"],
+        text_config=language_configs(32064)["llama"],
+        image_token_index=32000,
+        image_seq_length=16,
+    )
+    llava = LlavaForConditionalGeneration(config)
+    llava.save_pretrained(tmp_path / "llava")
+    make_llama_tokenizer(number_token=False).save_pretrained(tmp_path / "llava")
+    CLIPImageProcessorPil(size={"shortest_edge": 32}).save_pretrained(tmp_path / "llava")
+    model, processor = run(tmp_path / "base", llava=tmp_path / "llava")
+    assert (model.config.num_token_id, model.config.image_token_index) == (32002, 32000)
+    assert torch.equal(model.lm_head.weight, llava.lm_head.weight)
+    assert model(**processor.encode_training(tiny.make_images(1), [tiny.SHORT_SCENE])).number_loss > 0
+
+
+def test_half_an_order_is_refused(backbones: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="--vision and --text"):
+        run(tmp_path / "base", vision=backbones / "vision")
+    with pytest.raises(ValueError, match="--llava, or"):
+        run(tmp_path / "base", vision=backbones / "vision", text=backbones / "text", llava="x")

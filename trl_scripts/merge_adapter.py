@@ -1,0 +1,48 @@
+"""Merge the LoRA adapter that `sft.py --use_peft` trained into its base: a checkpoint that needs neither.
+
+```bash
+python -m trl_scripts.merge_adapter --adapter OUT --out MERGED
+```
+
+`igllm predict` and `igllm push model` take the result.
+"""
+
+import argparse
+from pathlib import Path
+
+from peft import PeftConfig, PeftModel
+
+from modeling_igllm import IGLLMForSceneProgram, IGLLMProcessor
+
+
+def merge_adapter(adapter: str, out: Path, base: str | None = None) -> None:
+    """Write base + adapter as a whole checkpoint, with the code and the processor of the training.
+
+    Args:
+        adapter: output folder of `sft.py`, or a Hub repository.
+        out: new checkpoint folder.
+        base: the base model, if it has moved since the training; where the adapter says by default.
+
+    Raises:
+        ValueError: if `adapter` is no adapter.
+        OSError: if the base is not found.
+    """
+    source = base or PeftConfig.from_pretrained(adapter).base_model_name_or_path
+    model = IGLLMForSceneProgram.from_pretrained(source)
+    merged = PeftModel.from_pretrained(model, adapter).merge_and_unload()
+    merged.save_pretrained(out)
+    IGLLMProcessor.from_pretrained(adapter).save_pretrained(out)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--adapter", required=True, help="output folder of sft.py, or a Hub repository")
+    parser.add_argument("--base", help="the base model, if it has moved")
+    parser.add_argument("--out", type=Path, required=True, help="new checkpoint folder")
+    return parser
+
+
+if __name__ == "__main__":
+    parsed = build_parser().parse_args()
+    merge_adapter(parsed.adapter, parsed.out, parsed.base)
