@@ -67,12 +67,14 @@ def compare(setting: Setting, rows: Dataset, features: Path, steps: int, rounds:
 
 
 def compare_recipe(setting: Setting, rows: Dataset, features: Path, steps: int, rounds: int) -> dict[str, Any]:
-    """What the recipe gains by each of its settings, the others kept, on scenes of all sizes."""
+    """What the recipe gains by each of its settings, the others kept, and by all at once, on scenes of all sizes."""
     recipe = Arm("token", cached=True)
     without = {
         "bf16": replace(recipe, bf16=False),
         "eager attention": replace(recipe, attention="sdpa"),
         "length grouping": replace(recipe, grouped=False),
+        "caching": replace(recipe, cached=False),
+        "all and [NUM]": Arm("char", cached=False, attention="sdpa", bf16=False, grouped=False),
     }
     rates = samples_per_second(setting, [recipe, *without.values()], rows, features, steps, rounds)
     return {

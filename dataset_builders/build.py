@@ -1,5 +1,6 @@
 """Build splits: a pool of Blender workers renders the missing shards, then the dataset card is written."""
 
+import atexit
 import functools
 import multiprocessing
 import os
@@ -126,6 +127,9 @@ def _render_batch(
 def _start_worker(rendered: "Synchronized[int]", stop: Event, threads: int) -> None:
     global _rendered, _stop, _threads
     _rendered, _stop, _threads = rendered, stop, threads
+    # Blender's own clean-up at the end of a process can wait for ever on its threads, and the build with it. A worker
+    # has nothing left to clean up: every shard is on disk.
+    atexit.register(os._exit, 0)
     # A parent that has loaded bpy passes on its search path, where Blender's inner `bpy` hides the package itself.
     sys.path[:] = [entry for entry in sys.path if not (Path(entry) / "bpy_extras").is_dir()]
     disable_progress_bars()  # of writing Parquet: they would run across the build's own

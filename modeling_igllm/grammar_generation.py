@@ -1,6 +1,5 @@
 """Generation under the grammar of `config.grammar`: `generate_scene`, and a logits processor for stock `generate`."""
 
-from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -55,24 +54,26 @@ class GrammarLogitsProcessor(LogitsProcessor):
 
     def __init__(self, automaton: GrammarAutomaton, prompt_length: int, max_new_tokens: int):
         self.prompt_length = prompt_length
-        self.begin = ProgramCursor.begin(automaton, max_new_tokens)
+        # Where the answers of the step before stood: beams change rows, so they are known by their tokens.
+        self.cursors = {(): ProgramCursor.begin(automaton, max_new_tokens)}
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
         """Set the scores (B, V) of tokens that may not come next to minus infinity."""
+        answers = [tuple(answer) for answer in input_ids[:, self.prompt_length :].tolist()]
+        self.cursors = {answer: self._cursor(answer) for answer in answers}
         masked = torch.full_like(scores, -torch.inf)
-        for row, answer in enumerate(input_ids[:, self.prompt_length :].tolist()):
-            allowed = self._allowed(answer)
+        for row, answer in enumerate(answers):
+            cursor = self.cursors[answer]
+            # A finished row goes on with padding, whatever is chosen here.
+            allowed = list(cursor.state.transitions) or [cursor.automaton.grammar.suffix[-1]]
             masked[row, allowed] = scores[row, allowed]
         return masked  # type: ignore[return-value]
 
-    def _allowed(self, answer: Iterable[int]) -> list[int]:
-        cursor = self.begin
-        for token in answer:
-            if cursor.state.is_end:
-                break
-            cursor = cursor.advance(token)
-        # A finished row goes on with padding, whatever is chosen here.
-        return list(cursor.state.transitions) or [self.begin.automaton.grammar.suffix[-1]]
+    def _cursor(self, answer: tuple[int, ...]) -> ProgramCursor:
+        if answer in self.cursors:
+            return self.cursors[answer]
+        before = self.cursors[answer[:-1]]
+        return before if before.state.is_end else before.advance(answer[-1])
 
 
 class GrammarGenerationMixin:

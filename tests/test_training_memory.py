@@ -14,27 +14,16 @@ def test_the_document_is_what_its_command_writes() -> None:
     assert DOCUMENT.read_text() == training_memory.report() + "\n"
 
 
-def test_sharding_divides_all_but_activations() -> None:
+def test_trained_parameters_are_counted_and_sharding_divides_all_but_activations() -> None:
     one = training_memory.training_memory("published_7b.yaml", batch_size=1)
     eight = training_memory.training_memory("published_7b.yaml", batch_size=1, gpus=8)
     for part in ("frozen", "trained", "gradients", "optimizer"):
         assert getattr(eight, part) == pytest.approx(getattr(one, part) / 8)
     assert eight.activations > one.activations  # two gathered layers
-
-
-def test_trained_parameters_are_float32_with_two_adam_states() -> None:
-    memory = training_memory.training_memory("published_7b.yaml", batch_size=1)
-    trained = 319_815_680 + 16_785_409 + 4_198_400
-    assert (memory.trained, memory.gradients, memory.optimizer) == (4 * trained, 4 * trained, 8 * trained)
-
-
-def test_activations_grow_with_the_batch() -> None:
-    one = training_memory.training_memory("published_7b.yaml", batch_size=1)
-    four = training_memory.training_memory("published_7b.yaml", batch_size=4)
-    assert four.activations == 4 * one.activations
+    trained = 319_815_680 + 16_785_409 + 4_198_400  # float32, with the two states of Adam
+    assert (one.trained, one.gradients, one.optimizer) == (4 * trained, 4 * trained, 8 * trained)
 
 
 def test_rows_end_with_the_sum() -> None:
-    assert (
-        Memory(1 * GIB, 2 * GIB, 3 * GIB, 4 * GIB, 0.5 * GIB).row("x") == "| x | 1.0 | 2.0 | 3.0 | 4.0 | 0.5 | 10.5 |"
-    )
+    memory = Memory(1 * GIB, 2 * GIB, 3 * GIB, 4 * GIB, 0.5 * GIB)
+    assert memory.row("x") == "| x | 1.0 | 2.0 | 3.0 | 4.0 | 0.5 | 10.5 |"

@@ -1,7 +1,8 @@
 """`igllm build` in processes of their own that start in milliseconds, so that many can be killed.
 
 Two things differ from the command in a shell: a shard is two scenes, and workers are forked rather than spawned
-(`two_d` needs no Blender). A server process has done the imports; every build is a fork of it in its own process group.
+(`two_d` needs no Blender). A server process has done the imports; every build is a fork of it with its own process
+group.
 """
 
 import contextlib
@@ -96,7 +97,9 @@ def wait_for_group(group: int) -> None:
     """Wait until every process of a process group has ended: also workers whose parent was killed must."""
     deadline = time.monotonic() + _SECONDS_TO_END
     while left := [process for process in psutil.process_iter() if _is_in_group(process, group)]:
-        assert time.monotonic() < deadline, f"still running: {left}"
+        if time.monotonic() > deadline:
+            kill("group", group)
+            raise AssertionError(f"still running: {left}")
         time.sleep(0.01)
 
 

@@ -163,9 +163,7 @@ def test_a_missing_weight_is_an_error(tmp_path: Path) -> None:
     tensors = load_file(tmp_path / "model.safetensors")
     del tensors["multi_modal_projector.linear_2.weight"]
     save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(
-        ValueError, match=r"lacks 1 weights, .* model\.multi_modal_projector\.linear_2"
-    ):
+    with pytest.raises(ValueError, match=r"lacks 1 weights, .* model\.multi_modal_projector\.linear_2"):
         load(tmp_path)
 
 

@@ -95,7 +95,7 @@ def test_other_parameters_in_one_folder_are_refused(tmp_path: Path, capsys: pyte
         (ModuleNotFoundError("No module named 'bpy'"), 'pip install "ig-llm[render]"'),
         (
             OSError(28, "No space left on device"),
-            "No space left on device; make room and run the command again: finished shards",
+            "device; make room and run the command again: finished shards are kept",
         ),
         (PermissionError(13, "Permission denied"), "Permission denied; choose another --out folder"),
     ],

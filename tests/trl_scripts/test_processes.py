@@ -45,11 +45,10 @@ def one_step(folder: Path, batch_size: int, accumulation: int) -> Arrays:
     return {name: value.detach().numpy().copy() for name, value in model.named_parameters()}
 
 
-@pytest.mark.parametrize("accumulation", [1, 2])
-def test_two_processes_make_the_step_of_one(accumulation: int, tmp_path: Path) -> None:
+def test_two_processes_make_the_step_of_one(tmp_path: Path) -> None:
     before = {name: value.numpy() for name, value in tiny.make_model(tiny.make_processor()).state_dict().items()}
     one = one_step(tmp_path / "one", 8, 1)
-    first, second = run_processes(2, one_step, tmp_path / "two", 4 // accumulation, accumulation)
+    first, second = run_processes(2, one_step, tmp_path / "two", 2, 2)
     assert sum(not np.array_equal(one[name], before[name]) for name in one) > 10
     for name, expected in one.items():
         assert np.array_equal(first[name], second[name]), name
