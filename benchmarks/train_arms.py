@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from datasets import Dataset
-from transformers import PreTrainedTokenizerBase, TrainerCallback
+from transformers import PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
 from trl import SFTConfig
 
 from benchmarks.llama_tokenizer import make_llama_tokenizer
@@ -169,7 +169,7 @@ class Training:
             "dataset_kwargs": {"skip_prepare_dataset": True},
             "seed": 0,
         }
-        return SceneSFTTrainer(
+        trainer = SceneSFTTrainer(
             model=self.model,
             args=SFTConfig(**arguments | overrides),
             train_dataset=self.rows,
@@ -177,6 +177,8 @@ class Training:
             data_collator=self.collator,
             callbacks=[callback],
         )
+        trainer.remove_callback(PrinterCallback)
+        return trainer
 
     def time_steps(self, steps: int) -> list[float]:
         """Seconds of each of `steps` training steps, data included, after one that is not counted."""
@@ -213,8 +215,8 @@ def answer_tokens(setting: Setting, numbers: NumberStyle, programs: list[str]) -
     """Mean tokens of one object's line, and of a whole sequence with prompt and image."""
     processor = build_processor(setting, numbers)
     scenes = [parse_program(program) for program in programs]
-    answers = np.array([len(processor.encode_answer(scene)[0]) for scene in scenes])
-    around = len(processor.encode_answer(SceneProgram(()))[0])  # prefix, suffix and end token
+    answers = np.array([len(processor.encode_answer(scene).ids) for scene in scenes])
+    around = len(processor.encode_answer(SceneProgram(())).ids)  # prefix, suffix and end token
     return {
         "per_object": float((answers - around).sum() / sum(map(len, scenes))),
         "per_sequence": float(answers.mean()) + len(processor.encode_prompt_text()),

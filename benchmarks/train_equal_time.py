@@ -7,17 +7,24 @@ from pathlib import Path
 from typing import Any
 
 import evaluate as evaluate_library
-import torch
 from datasets import Dataset
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import TrainerCallback, TrainerControl
 
 from benchmarks.train_arms import Arm, Setting, Training
+from modeling_igllm import parse_program
 from trl_scripts.evaluation import METRIC, predict_rows
 from trl_scripts.inference import Predictor
 
 _WARMUP_STEPS = 200
-SHOWN_SCORES = ("strict/l2", "published/l2", "strict/count_exact", "strict/exact", "strict/invalid_rate")
+SHOWN_SCORES = (
+    "strict/l2",
+    "published/l2",
+    "strict/f1@0.5m",
+    "strict/count_exact",
+    "strict/exact",
+    "strict/invalid_rate",
+)
 
 
 class _Deadline(TrainerCallback):
@@ -55,9 +62,10 @@ def train_for(
         trainer = training.trainer(folder, deadline, max_steps=10**6)
         trainer.lr_scheduler = LambdaLR(trainer.create_optimizer(), deadline.learning_rate_factor)
         trainer.train()
-    model = training.model.eval()
-    with torch.autocast("cpu", enabled=False):
-        texts = predict_rows(Predictor(model, training.processor), eval_rows, batch_size=16)
+    model, processor = training.model.eval(), training.processor
+    scenes = [parse_program(program) for program in train_rows["program"]]
+    model.set_grammar(processor.make_grammar(scenes))
+    texts = predict_rows(Predictor(model, processor), eval_rows, batch_size=16)
     scores = evaluate_library.load(str(METRIC)).compute(predictions=texts, references=eval_rows["program"][:])
     shown = {name: None if math.isnan(scores[name]) else scores[name] for name in SHOWN_SCORES}
     return {"steps": deadline.steps, "scenes": deadline.steps * setting.step_size, **shown}

@@ -45,8 +45,8 @@ class SceneArguments:
     a new model. `number_token_loss_weight` is for digit text; `number_head_learning_rate` is `learning_rate` by
     default. `train_number_token` is for LoRA where the number token was added to the vocabulary (lora.py).
 
-    Of TRL's model arguments, `attn_implementation` is the language model's: in bfloat16 on a CPU, "eager" takes half
-    the time of "sdpa" (the default) up to about 200 tokens, prompt included.
+    Of TRL's model arguments, `attn_implementation` is the language model's: in bfloat16 on a CPU, "eager" is faster
+    than "sdpa" (the default) up to a few hundred tokens, prompt included (benchmarks/train.py).
     """
 
     dataset: str = field(metadata={"help": "Folder or Hub repository of built scenes."})

@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
@@ -18,6 +19,7 @@ from typing import Any, Literal
 
 import psutil
 import pyarrow.parquet as pq
+from tqdm import tqdm
 
 from dataset_builders import build, shards
 from trl_scripts.cli import main
@@ -47,7 +49,10 @@ class QuickBuild:
     def wait(self) -> int:
         """Wait until no process of the build is left; returns the exit code, or minus the signal that killed it."""
         self.process.join(_SECONDS_TO_END)
-        assert self.process.pid is not None and self.process.exitcode is not None
+        assert self.process.pid is not None
+        if self.process.exitcode is None:
+            kill("group", self.process.pid)
+            raise AssertionError(f"the build did not end within {_SECONDS_TO_END} s")
         wait_for_group(self.process.pid)
         return self.process.exitcode
 
@@ -79,6 +84,8 @@ def use_two_scenes_a_shard_and_forked_workers() -> None:
     """Change the builder in this process and those it starts."""
     shards.SHARD_SIZE = 2
     multiprocessing.set_start_method("fork", force=True)
+    # Spawned workers have a lock of their own; a shared one would stay locked when a worker is killed.
+    tqdm.set_lock(threading.RLock())
     build._CONTEXT = multiprocessing.get_context("fork")  # type: ignore[assignment]
 
 

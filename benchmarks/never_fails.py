@@ -1,0 +1,141 @@
+"""How many of N programs decoded from random weights and random images at a high temperature do not parse?
+
+```bash
+python -m benchmarks.never_fails --decodes 100000 --out benchmarks/results/never_fails.json
+```
+
+Models of a few thousand weights, new random ones for every batch: each family's grammar, every kind of number head,
+digits too, with the project's tokenizer and a Llama tokenizer. Every tenth batch has a limit on tokens so low that
+programs are cut short. Counts are by what was decoded; the figure that must be 0 is `failures`.
+"""
+
+import argparse
+import itertools
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+from transformers import LlamaConfig
+
+from benchmarks.llama_tokenizer import make_llama_tokenizer
+from dataset_builders.families import FAMILIES
+from modeling_igllm import IGLLMConfig, IGLLMForSceneProgram, IGLLMImageProcessor, IGLLMProcessor, SceneProgram
+from modeling_igllm.configuration_igllm import SceneTowerConfig
+from trl_scripts.tiny_tokenizer import build_tiny_tokenizer
+
+HEADS = ("tanh_mlp_gelu", "none", "linear", "gaussian", "mixture", "binned")
+RANGES = {"x": [-3, 3], "y": [-3, 3], "z": [0, 1], "rotation": [-4, 4]}
+ROTATIONS = ("6d", "quat", "9d", "euler", "aa", "euler_int")
+WIDTH, HEIGHT = 64, 40
+MAX_OBJECTS = 10
+SHORT_ROOM = 60
+BATCH_SIZE = 100
+TOWER = {
+    "image_size": [HEIGHT, WIDTH],
+    "stem_channels": 4,
+    "stage_channels": [4, 8, 8, 8],
+    "blocks_per_stage": [1, 1, 1, 1],
+    "feature_channels": 8,
+    "position_channels": 8,
+}
+
+
+def combinations() -> Iterator[tuple[str, str, str, str]]:
+    """Family, head, tokenizer and rotation, over and over; lists of different lengths meet in every way."""
+    families = itertools.cycle(("clevr", "so3", "two_d", "clevr", "so3"))
+    return zip(families, itertools.cycle(HEADS), itertools.cycle(("tiny", "tiny", "tiny", "llama")), _rotations())
+
+
+def _rotations() -> Iterator[str]:
+    for rotation in itertools.cycle(ROTATIONS):
+        yield from 7 * (rotation,)
+
+
+def make_model(family: str, head: str, tokenizer: str, rotation: str, seed: int) -> tuple[Any, IGLLMProcessor]:
+    """A random model with the grammar of a family."""
+    words = build_tiny_tokenizer() if tokenizer == "tiny" else make_llama_tokenizer()
+    processor = IGLLMProcessor(
+        IGLLMImageProcessor(size={"height": HEIGHT, "width": WIDTH}),
+        words,
+        num_image_tokens=16,
+        numbers="char" if head == "none" else "token",
+        rotation=rotation,
+    )
+    torch.manual_seed(seed)
+    config = IGLLMConfig(
+        vision_config=SceneTowerConfig(**TOWER),
+        text_config=LlamaConfig(
+            vocab_size=len(words),
+            hidden_size=32,
+            intermediate_size=48,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            initializer_range=0.2,
+            pad_token_id=words.pad_token_id,
+        ),
+        image_token_index=processor.image_token_id,
+        num_token_id=processor.num_token_id,
+        number_head=head,  # type: ignore[arg-type]  # one of HEADS
+        number_ranges=RANGES if head == "binned" else None,  # type: ignore[arg-type]
+    )
+    model = IGLLMForSceneProgram(config).eval()
+    sample = FAMILIES[family].sample
+    scenes = [SceneProgram(sample(family, "train", 0, index).objects) for index in range(2)]
+    model.set_grammar(processor.make_grammar(scenes, max_objects=MAX_OBJECTS))
+    return model, processor
+
+
+def decode_batch(combination: tuple[str, str, str, str], number: int, temperature: float) -> list[Any]:
+    """Predictions for one batch of random images; every tenth batch has little room."""
+    model, processor = make_model(*combination, seed=number)
+    rng = np.random.default_rng(number)
+    images = list(rng.integers(0, 256, (BATCH_SIZE, HEIGHT, WIDTH, 3), dtype=np.uint8))
+    inputs = processor.encode_prompt(images)
+    output = model.generate_scene(
+        **inputs,
+        do_sample=True,
+        temperature=temperature,
+        generator=torch.Generator().manual_seed(number),
+        max_new_tokens=SHORT_ROOM if number % 10 == 9 else 2000,
+    )
+    return processor.decode_scene(
+        output.sequences, output.numbers, number_stds=output.number_stds, truncated=output.truncated
+    )
+
+
+def main() -> int:
+    """Decode, count, write; the exit code is 1 if any did not parse."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--decodes", type=int, default=100_000)
+    parser.add_argument("--temperature", type=float, default=2.0)
+    parser.add_argument("--out", type=Path)
+    parsed = parser.parse_args()
+    torch.set_num_threads(1)
+    counts: Counter[str] = Counter()
+    batches = range(-(-parsed.decodes // BATCH_SIZE))
+    for number, combination in zip(tqdm(batches, unit="batch"), combinations(), strict=False):
+        for prediction in decode_batch(combination, number, parsed.temperature):
+            counts["decodes"] += 1
+            counts["truncated"] += bool(prediction.truncated)
+            counts[f"{combination[0]}, head {combination[1]}"] += 1
+            if prediction.scene is None:
+                counts["failures"] += 1
+                print(f"{combination}: {prediction.error}\n{prediction.text[:500]}", file=sys.stderr)
+            else:
+                counts["objects"] += len(prediction.scene)
+    report = {"temperature": parsed.temperature, "failures": 0} | dict(sorted(counts.items()))
+    print(json.dumps(report, indent=2))
+    if parsed.out is not None:
+        parsed.out.parent.mkdir(parents=True, exist_ok=True)
+        parsed.out.write_text(json.dumps(report, indent=2) + "\n")
+    return 1 if report["failures"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
