@@ -13,8 +13,9 @@ from .grammar_automaton import GrammarAutomaton, ProgramCursor
 from .scene_decoding import SceneDecodeOutput, SceneDecoder
 from .scene_grammar import SceneGrammar
 
-# Choices guessed ahead in each pass: those of one CLEVR object.
-DRAFT_CHOICES = 5
+# Choices guessed ahead in each pass, shared by the rows of a batch: a pass over one row costs little more with two
+# objects of guesses in it, while many rows fill the processor by themselves (benchmarks/decode.py).
+DRAFT_CHOICES = 12
 # What `generate` takes that `generate_scene` understands; anything else is for transformers' own loop.
 _SCENE_ARGUMENTS = frozenset(
     (
@@ -121,7 +122,7 @@ class GrammarGenerationMixin:
         do_sample: bool = False,
         temperature: float = 1.0,
         generator: torch.Generator | None = None,
-        draft_choices: int = DRAFT_CHOICES,
+        draft_choices: int | None = None,
     ) -> SceneDecodeOutput:
         """Write one scene program for each prompt; it parses whatever the weights, the image and the temperature.
 
@@ -138,8 +139,9 @@ class GrammarGenerationMixin:
                 program is closed, and `truncated` says so.
             do_sample (`bool`), temperature (`float`), generator (`torch.Generator`):
                 Draw choices instead of taking the best ones; numbers are never drawn.
-            draft_choices (`int`):
-                Choices guessed ahead in each pass. Results do not depend on it; 0 saves work where passes are long.
+            draft_choices (`int`, *optional*):
+                Choices guessed ahead for each row in each pass: 12 for one row, fewer for more by default. Results do
+                not depend on it.
 
         Raises:
             `ValueError`: If the checkpoint has no grammar, the images are not one of the two, `max_new_tokens` does
@@ -156,7 +158,7 @@ class GrammarGenerationMixin:
             self.grammar_automaton,
             Sampling(do_sample, temperature, generator),
             max_new_tokens,
-            draft_choices,
+            DRAFT_CHOICES // len(input_ids) if draft_choices is None else draft_choices,
         )
         images = {"pixel_values": pixel_values} if image_features is None else {"image_features": image_features}
         return decoder.decode(input_ids, attention_mask, **images)

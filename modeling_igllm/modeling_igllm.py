@@ -87,8 +87,13 @@ class IGLLMModel(IGLLMPreTrainedModel, LlavaModel):
         kept = kwargs.pop("output_hidden_states", None) or layers
         outputs = self.vision_tower(pixel_values, output_hidden_states=kept, return_dict=True, **kwargs)
         features = self.select_image_features(outputs.hidden_states, layers, strategy)
-        outputs.pooler_output = list(self.multi_modal_projector(features))
-        return outputs
+        # Built anew: not every tower's output has this field, and what is no field is lost in a tuple.
+        return BaseModelOutputWithPooling(
+            last_hidden_state=outputs.last_hidden_state,
+            pooler_output=list(self.multi_modal_projector(features)),  # type: ignore[arg-type]  # LLaVA's: one per image
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
 
     def select_image_features(
         self, hidden_states: tuple[torch.Tensor, ...], layers: list[int], strategy: str
@@ -282,6 +287,7 @@ class IGLLMForSceneProgram(
             image_features=image_features,
             mm_encoder_outputs=mm_encoder_outputs,
             number_embeds=self.embed_numbers(input_ids, number_inputs, number_labels, number_quantities),
+            return_dict=True,
             **kwargs,
         )
         hidden_states = slice_logits_to_keep(outputs.last_hidden_state, logits_to_keep)

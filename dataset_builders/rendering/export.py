@@ -1,6 +1,8 @@
 """The Blender scene of the session as a file for Blender, or for any viewer of glTF or USD."""
 
+import atexit
 import contextlib
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +10,10 @@ import bpy
 
 from .materials import make_principled_copy
 from .session import quiet_blender
+
+# In a process that has loaded torch and written glTF, Python's last garbage collection never ends (bpy 4.5, Python
+# 3.11): at exit, and only there, it is left out.
+atexit.register(gc.freeze)
 
 
 def export_blend(path: Path) -> None:
