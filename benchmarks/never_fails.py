@@ -36,7 +36,7 @@ WIDTH, HEIGHT = 64, 40
 MAX_OBJECTS = 10
 SHORT_ROOM = 60
 BATCH_SIZE = 100
-TOWER = {
+TOWER: dict[str, Any] = {
     "image_size": [HEIGHT, WIDTH],
     "stem_channels": 4,
     "stage_channels": [4, 8, 8, 8],

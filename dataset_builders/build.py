@@ -8,11 +8,8 @@ import sys
 import threading
 from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import Connection
-from multiprocessing.connection import wait as wait_for_any
 from multiprocessing.sharedctypes import Synchronized
 from multiprocessing.synchronize import Event
-from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
@@ -127,8 +124,8 @@ def _render_batch(
 def _start_worker(rendered: "Synchronized[int]", stop: Event, threads: int) -> None:
     global _rendered, _stop, _threads
     _rendered, _stop, _threads = rendered, stop, threads
-    # Blender's own clean-up at the end of a process can wait for ever on its threads, and the build with it. A worker
-    # has nothing left to clean up: every shard is on disk.
+    # Python does not unload bpy while `_watch_parent` runs, and Blender's clean-up then waits for ever. There is
+    # nothing left to clean up: every shard is on disk.
     atexit.register(os._exit, 0)
     # A parent that has loaded bpy passes on its search path, where Blender's inner `bpy` hides the package itself.
     sys.path[:] = [entry for entry in sys.path if not (Path(entry) / "bpy_extras").is_dir()]
@@ -138,23 +135,14 @@ def _start_worker(rendered: "Synchronized[int]", stop: Event, threads: int) -> N
 
 def _die_with_parent() -> None:
     # A worker whose parent was killed would otherwise render on beside the next build, then wait for ever for work.
-    reader, writer = _CONTEXT.Pipe(duplex=False)
-    watcher = threading.Thread(target=_watch_parent, args=(reader,), daemon=True)
-    watcher.start()
-    # Python does not unload bpy while the thread is there, and Blender then waits for ever for a thread of its own.
-    Finalize(None, _end_watch, (writer, watcher), exitpriority=0)
+    threading.Thread(target=_watch_parent, daemon=True).start()
 
 
-def _watch_parent(reader: Connection) -> None:
+def _watch_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
-    if parent.sentinel in wait_for_any([parent.sentinel, reader]):
-        os._exit(1)
-
-
-def _end_watch(writer: Connection, watcher: threading.Thread) -> None:
-    writer.close()
-    watcher.join()
+    parent.join()
+    os._exit(1)
 
 
 @functools.cache

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 
 import torch
 
-from .grammar_automaton import DIGITS, ProgramCursor, State
+from .grammar_automaton import ProgramCursor
+from .grammar_graph import DIGITS, State
 from .vocabulary import QUANTITIES
 
 # What `probabilities` calls the choice that there is one more object.

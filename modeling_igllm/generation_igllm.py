@@ -138,17 +138,31 @@ class SceneGenerationMixin(NumericHeadMixin, GenerationMixin):
             kwargs["position_ids"] = (attention_mask.cumsum(-1) - 1).clamp(min=0)
         number_embeds = self.embed_numbers(input_ids, number_inputs)
         outputs = self.model(
-            input_ids=input_ids, attention_mask=attention_mask, number_embeds=number_embeds, use_cache=False, **kwargs
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            number_embeds=number_embeds,
+            use_cache=False,
+            return_dict=True,
+            **kwargs,
         )
         values, stds = self.numeric_head.read(self.numeric_head(outputs.last_hidden_state[:, :-1]))
         aligned_stds = None if stds is None else self._align_numbers(input_ids, stds, offset=1)
         return self.to_program_units(self._align_numbers(input_ids, values, offset=1), aligned_stds, number_quantities)
 
     def prepare_inputs_for_generation(  # type: ignore[override]
-        self, input_ids: torch.LongTensor, number_steps: NumberSteps | None = None, **kwargs: Any
+        self,
+        input_ids: torch.LongTensor,
+        number_steps: NumberSteps | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        **kwargs: Any,
     ) -> dict[str, Any]:
-        """Keep what the head said out of `forward`, unless it is to be fed back."""
-        inputs = super().prepare_inputs_for_generation(input_ids, **kwargs)  # type: ignore[misc]
+        """Keep what the head said out of `forward`, unless it is to be fed back.
+
+        `inputs_embeds` is named because transformers asks this signature whether prompts may come as embeddings.
+        """
+        inputs = super().prepare_inputs_for_generation(  # type: ignore[misc]
+            input_ids, inputs_embeds=inputs_embeds, **kwargs
+        )
         if self.number_embedding is not None and number_steps is not None and inputs.get("input_ids") is not None:
             values = self._align_numbers(input_ids, number_steps.values, offset=number_steps.prompt_length)
             inputs["number_inputs"] = values[:, -inputs["input_ids"].shape[1] :]
@@ -188,6 +202,11 @@ class SceneGenerationMixin(NumericHeadMixin, GenerationMixin):
                 f"num_beams={generation_config.num_beams} cannot feed numbers back, which the model needs "
                 "(feed_numbers_back=True): beams change places, and their numbers do not. Use num_beams=1."
             )
+        if self.numeric_head is not None and kwargs.get("inputs_embeds") is not None:
+            raise ValueError(
+                f"num_beams={generation_config.num_beams} reads its numbers by a second pass over prompt and answer, "
+                "which needs the prompt's tokens: pass input_ids, not inputs_embeds, or use num_beams=1."
+            )
         result: Any = super()._beam_search(  # type: ignore[misc]
             input_ids, generation_config=generation_config, **kwargs
         )
@@ -199,18 +218,30 @@ class SceneGenerationMixin(NumericHeadMixin, GenerationMixin):
         attention_mask = torch.ones_like(result.sequences)
         if kwargs.get("attention_mask") is not None:
             attention_mask[:, : input_ids.shape[1]] = kwargs["attention_mask"][rows]
-        features = kwargs["mm_encoder_outputs"]["image"].pooler_output
-        winners = BaseModelOutputWithPooling(
-            pooler_output=[features[row] for row in rows.tolist()]  # type: ignore[arg-type]
-        )
+        # A prompt of text alone has none.
+        images = {
+            name: BaseModelOutputWithPooling(
+                pooler_output=[encoded.pooler_output[row] for row in rows.tolist()]  # type: ignore[arg-type]
+            )
+            for name, encoded in kwargs.get("mm_encoder_outputs", {}).items()
+        }
         quantities = self._number_quantities(result.sequences, input_ids.shape[1])
-        numbers, stds = self._read_finished(
-            result.sequences, attention_mask, quantities, mm_encoder_outputs={"image": winners}
-        )
+        numbers, stds = self._read_finished(result.sequences, attention_mask, quantities, mm_encoder_outputs=images)
         for values in (numbers, stds):
             if values is not None:
                 values[:, : input_ids.shape[1]] = torch.nan
         return SceneBeamOutput(**result, numbers=numbers, number_stds=stds)
+
+    def _assisted_decoding(  # type: ignore[override]
+        self, input_ids: torch.LongTensor, **kwargs: Any
+    ) -> GenerateDecoderOnlyOutput | torch.LongTensor:
+        """Refused where there are numbers to be read: transformers' loop would return none."""
+        if self.numeric_head is not None:
+            raise ValueError(
+                "Assisted decoding (assistant_model, prompt_lookup_num_tokens) does not read the numeric head. Leave "
+                "these out, or use generate_scene, which guesses ahead by itself and gives the same programs."
+            )
+        return super()._assisted_decoding(input_ids, **kwargs)  # type: ignore[misc]
 
     def _number_quantities(self, sequences: torch.LongTensor, offset: int) -> torch.Tensor | None:
         """Quantities (B, T) of the numbers in answers that begin at `offset`; None if the model needs none."""
@@ -233,7 +264,7 @@ class SceneGenerationMixin(NumericHeadMixin, GenerationMixin):
         """
         numbers = torch.full(sequences.shape, torch.nan, dtype=torch.float32, device=sequences.device)
         answered = sequences.shape[1] - offset
-        if answered:
+        if answered > 0:  # less than 0 while a prompt goes in by chunks
             steps = torch.stack(predicted, dim=1) if isinstance(predicted, list) else predicted
             is_number = sequences[:, offset:].eq(self.config.num_token_id)  # type: ignore[arg-type]  # there is a head
             numbers[:, offset:] = torch.where(is_number, steps[:, :answered].to(sequences.device), torch.nan)

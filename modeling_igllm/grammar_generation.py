@@ -16,6 +16,8 @@ from .scene_grammar import SceneGrammar
 # Choices guessed ahead in each pass, shared by the rows of a batch: a pass over one row costs little more with two
 # objects of guesses in it, while many rows fill the processor by themselves (benchmarks/decode.py).
 DRAFT_CHOICES = 12
+MASKED_ATTENTIONS = ("sdpa", "eager")
+"""Attention implementations under which rejected guesses can be masked inside the cache: sdpa is the default."""
 # What `generate` takes that `generate_scene` understands; anything else is for transformers' own loop.
 _SCENE_ARGUMENTS = frozenset(
     (
@@ -127,7 +129,7 @@ class GrammarGenerationMixin:
         """Write one scene program for each prompt; it parses whatever the weights, the image and the temperature.
 
         Greedy results equal those of `generate` with a [`GrammarLogitsProcessor`], token for token. Needs an attention
-        that takes a mask with holes: "sdpa" (the default) or "eager".
+        that takes a mask with holes: one of `MASKED_ATTENTIONS`.
 
         Args:
             input_ids (`torch.LongTensor` (B, L)): Prompts, left-padded, as from `processor.encode_prompt`.
@@ -145,8 +147,14 @@ class GrammarGenerationMixin:
 
         Raises:
             `ValueError`: If the checkpoint has no grammar, the images are not one of the two, `max_new_tokens` does
-                not hold an empty program, or logits or numbers are not finite.
+                not hold an empty program, logits or numbers are not finite, or the attention is another one.
         """
+        attention = self.config.text_config._attn_implementation
+        if attention not in MASKED_ATTENTIONS:
+            raise ValueError(
+                f"generate_scene needs one of the attention implementations {MASKED_ATTENTIONS}, the language model has "
+                f"{attention!r}: call model.set_attn_implementation({MASKED_ATTENTIONS[0]!r})."
+            )
         if (pixel_values is None) == (image_features is None):
             raise ValueError("generate_scene needs one of pixel_values and image_features.")
         if attention_mask is None:

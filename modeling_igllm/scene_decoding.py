@@ -130,7 +130,12 @@ class SceneDecoder:
             values = self._number_inputs(inputs["input_ids"].shape, width)
             inputs["number_embeds"] = self.model.embed_numbers(inputs["input_ids"], values)
         outputs = self.model.model(
-            **inputs, **images, attention_mask=self.mask, past_key_values=self.cache, use_cache=True
+            **inputs,
+            **images,
+            attention_mask=self.mask,
+            past_key_values=self.cache,
+            use_cache=True,
+            return_dict=True,
         )
         self.cache = outputs.past_key_values
         self.num_passes += 1
@@ -252,8 +257,9 @@ class SceneDecoder:
                 for place, (value, deviation) in row.values.items():
                     quantities[index, start + place] = row.quantities[place]
                     values[index, start + place], stds[index, start + place] = value, deviation
-            numbers, stds = self.model.to_program_units(values, stds if self.model.numeric_head.has_stds else None, quantities)
-            result.numbers, result.number_stds = numbers.clamp(-MAX_NUMBER, MAX_NUMBER), stds
+            known_stds = stds if self.model.numeric_head.has_stds else None
+            numbers, result.number_stds = self.model.to_program_units(values, known_stds, quantities)
+            result.numbers = numbers.clamp(-MAX_NUMBER, MAX_NUMBER)
         return result
 
 
