@@ -61,7 +61,7 @@ def make_large(number_head: str) -> tuple[IGLLMForSceneProgram, IGLLMProcessor]:
     processor = IGLLMProcessor(
         IGLLMProcessor.from_pretrained(CHECKPOINT).image_processor,
         tokenizer,
-        num_image_tokens=small.image_seq_length,
+        num_image_tokens=small.vision_config.num_image_tokens,
         numbers="char" if number_head == "none" else "token",
     )
     text_config = LlamaConfig(

@@ -8,8 +8,8 @@ python -m benchmarks.train --dataset data --minutes 20 --out benchmarks/results/
 
 Training samples per second on scenes of six objects: features of the frozen tower cached or recomputed in every step
 (from the encoded image on), numbers as `[NUM]` or as digits, each with the attention that is faster for its length.
-`combined` is the slowest of the four over the fastest; `product` multiplies the two factors measured apart, caching
-under `[NUM]` and `[NUM]` under caching. Then what else the recipe does for speed, each thing switched off alone, and
+`combined` is cached `[NUM]` over recomputed digits; `product` multiplies the two factors measured apart, caching under
+`[NUM]` and `[NUM]` under caching. Then what else the recipe does for speed, each thing switched off alone, and
 what `--minutes` of training from scratch give, the first computation of the features included: `[NUM]` on cached
 features and digits on recomputed ones.
 """

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import sys
 import threading
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.sharedctypes import Synchronized
@@ -63,10 +64,41 @@ def build_family(
         ImportError: if bpy is not installed.
         RuntimeError: if a worker process dies.
     """
-    if family not in FAMILIES:
-        raise ValueError(f"unknown family {family!r}: choose one of {', '.join(FAMILIES)}")
     if workers is not None and workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
+    plans = plan_build(
+        family,
+        out,
+        splits=splits,
+        num_scenes=num_scenes,
+        seed=seed,
+        resolution=resolution,
+        samples=samples,
+        ground_truth=ground_truth,
+    )
+    for plan in plans:
+        render_shards(plan, range(plan.num_shards), workers or os.cpu_count() or 1, show_progress=True)
+        write_dataset_card(out)
+
+
+def plan_build(
+    family: str,
+    out: Path,
+    *,
+    splits: tuple[str, ...] | None = None,
+    num_scenes: int | None = None,
+    seed: int = 0,
+    resolution: tuple[int, int] | None = None,
+    samples: int = 16,
+    ground_truth: bool = False,
+) -> list[SplitPlan]:
+    """Check the parameters, claim the folders in `out` and return what is to be rendered, split by split.
+
+    `render_shards` then renders it, in any order and on any machine that shares `out`; arguments and errors as in
+    `build_family`.
+    """
+    if family not in FAMILIES:
+        raise ValueError(f"unknown family {family!r}: choose one of {', '.join(FAMILIES)}")
     known = FAMILIES[family]
     width, height = resolution or known.resolution
     sizes = {split: known.split_size(split) if num_scenes is None else num_scenes for split in splits or known.splits}
@@ -77,30 +109,53 @@ def build_family(
     check_card_place(out)
     for plan in plans:
         claim_folder(plan)
-    for plan in plans:
-        _render_missing_shards(plan, workers or os.cpu_count() or 1)
-        write_dataset_card(out)
+    return plans
 
 
-def _render_missing_shards(plan: SplitPlan, workers: int) -> None:
-    missing = [shard for shard in range(plan.num_shards) if not plan.is_complete(shard)]
+def render_shards(
+    plan: SplitPlan,
+    shards: Iterable[int],
+    workers: int = 1,
+    threads: int | None = None,
+    show_progress: bool = False,
+) -> None:
+    """Render those of `shards` that are not complete on disk, in worker processes of their own.
+
+    Args:
+        plan: a split whose folder is claimed.
+        shards: numbers of shards in [0, plan.num_shards).
+        workers: Blender processes.
+        threads: threads of each; all cores divided by the workers when None. Pixels do not depend on it.
+        show_progress: whether to draw a progress bar.
+
+    Raises:
+        OSError, ImportError, RuntimeError: as in `build_family`.
+    """
+    missing = [shard for shard in shards if not plan.is_complete(shard)]
     if not missing:
         return
     workers = min(workers, len(missing))
+    threads = threads or max(1, (os.cpu_count() or 1) // workers)
     total = sum(len(plan.shard_indices(shard)) for shard in missing)
     rendered = _CONTEXT.Value("q", 0)
     # New pools rather than `max_tasks_per_child`, with which Python 3.11's executor can wait for ever (gh-115634).
     batch = workers * _SHARDS_PER_WORKER
-    with tqdm(total=total, unit="img", desc=f"{plan.family} {plan.split}", mininterval=1.0) as progress:
+    title = f"{plan.family} {plan.split}"
+    with tqdm(total=total, unit="img", desc=title, mininterval=1.0, disable=not show_progress) as progress:
         for start in range(0, len(missing), batch):
-            _render_batch(plan, missing[start : start + batch], workers, rendered, progress)
+            _render_batch(plan, missing[start : start + batch], workers, threads, rendered, progress)
 
 
 def _render_batch(
-    plan: SplitPlan, shards: list[int], workers: int, rendered: "Synchronized[int]", progress: "tqdm[Any]"
+    plan: SplitPlan,
+    shards: list[int],
+    workers: int,
+    threads: int,
+    rendered: "Synchronized[int]",
+    progress: "tqdm[Any]",
 ) -> None:
     """Render some shards with a pool of new workers, and keep the progress bar up to date."""
-    stop, threads = _CONTEXT.Event(), max(1, (os.cpu_count() or 1) // workers)
+    stop = _CONTEXT.Event()
     with ProcessPoolExecutor(workers, _CONTEXT, _start_worker, (rendered, stop, threads)) as pool:
         pending = {pool.submit(_work, plan, shard) for shard in shards}
         try:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from .clevr_sampler import sample_clevr_scene
 from .painters import Painter, PaintRequest, make_clevr_painter, make_disc_painter, make_studio_painter
 from .sampled_scene import SampledScene
+from .six_dof import sample_six_dof_scene
 from .so3 import sample_so3_scene
 from .two_d import sample_two_d_scene
 
@@ -36,13 +37,15 @@ class Family:
 
 
 _CLEVR_SIZES = {"train": 4000, "val_id": 1000}  # published
-_SIZES = {"train": 10_000, "val_id": 1000, "val_ood": 1000}  # ours: the other families' were not published
+_SIZES = {"train": 10_000, "val_id": 1000}  # ours: the other families' were not published
+_SIZES_WITH_OOD = {**_SIZES, "val_ood": 1000}
 FAMILIES = {
     family.name: family
     for family in (
         Family("clevr", (320, 240), _CLEVR_SIZES, sample_clevr_scene, make_clevr_painter),
         Family("clevr_cogent", (320, 240), {**_CLEVR_SIZES, "val_ood": 1000}, sample_clevr_scene, make_clevr_painter),
-        Family("two_d", (336, 336), _SIZES, sample_two_d_scene, make_disc_painter),
-        Family("so3", (256, 256), _SIZES, sample_so3_scene, make_studio_painter),
+        Family("two_d", (336, 336), _SIZES_WITH_OOD, sample_two_d_scene, make_disc_painter),
+        Family("so3", (256, 256), _SIZES_WITH_OOD, sample_so3_scene, make_studio_painter),
+        Family("six_dof", (256, 256), _SIZES, sample_six_dof_scene, make_studio_painter),
     )
 }

@@ -146,8 +146,9 @@ class GrammarGenerationMixin:
                 not depend on it.
 
         Raises:
-            `ValueError`: If the checkpoint has no grammar, the images are not one of the two, `max_new_tokens` does
-                not hold an empty program, logits or numbers are not finite, or the attention is another one.
+            `ValueError`: If the checkpoint has no grammar, the images are not one of the two, prompts end with
+                padding, `max_new_tokens` does not hold an empty program, logits or numbers are not finite, or the
+                attention is another one.
         """
         attention = self.config.text_config._attn_implementation
         if attention not in MASKED_ATTENTIONS:
@@ -159,6 +160,9 @@ class GrammarGenerationMixin:
             raise ValueError("generate_scene needs one of pixel_values and image_features.")
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
+        if not attention_mask[:, -1].all():
+            rows = attention_mask[:, -1].eq(0).nonzero().flatten().tolist()
+            raise ValueError(f"generate_scene needs left-padded prompts; rows {rows} end with padding.")
         if max_new_tokens is None:
             max_new_tokens = self.generation_config.max_new_tokens  # type: ignore[attr-defined]
         decoder = SceneDecoder(
@@ -208,6 +212,7 @@ __all__ = [
     "CUSTOM_GENERATE_CODE",
     "CUSTOM_GENERATE_FILE",
     "DRAFT_CHOICES",
+    "MASKED_ATTENTIONS",
     "GrammarGenerationMixin",
     "GrammarLogitsProcessor",
 ]

@@ -126,13 +126,16 @@ class IGLLMModel(IGLLMPreTrainedModel, LlavaModel):
         `number_embeds` (B, L, h) are added to the embeddings of `input_ids`: the numbers that are fed back.
 
         Raises:
-            `ValueError`: If images come in more than one form, or do not fit the number of placeholder tokens.
+            `ValueError`: If tokens or images come in more than one form, or images do not fit the number of
+                placeholder tokens.
         """
         if sum(images is not None for images in (pixel_values, image_features, mm_encoder_outputs)) > 1:
             raise ValueError("Pass one of pixel_values, image_features and mm_encoder_outputs, not several.")
         if image_features is not None:
             mm_encoder_outputs = self.project_image_features(image_features)
         if number_embeds is not None:
+            if kwargs.get("inputs_embeds") is not None:
+                raise ValueError("You must specify exactly one of input_ids or inputs_embeds, got both.")
             kwargs["inputs_embeds"] = embed_with_numbers(
                 self, input_ids, number_embeds, pixel_values, mm_encoder_outputs
             )
@@ -300,7 +303,7 @@ class IGLLMForSceneProgram(
         )
         parameters = self.read_head(result, hidden_states, number_quantities, logits_to_keep)
         if labels is not None:
-            labels, number_labels, number_quantities = (
+            labels, number_labels, number_quantities = (  # type: ignore[assignment]  # a slice of ids holds ids
                 None if values is None else slice_positions(values, logits_to_keep)
                 for values in (labels, number_labels, number_quantities)
             )
@@ -311,7 +314,8 @@ class IGLLMForSceneProgram(
                     parameters, labels, number_labels, number_quantities, number_loss_denominator
                 )
                 result.loss = result.ce_loss + self.config.float_w * result.number_loss
-        return result
+        # Built anew: fields keep the order in which they were set, and who asks for a tuple expects the loss first.
+        return IGLLMOutput(**result)
 
 
 IGLLMForSceneProgram.register_for_auto_class("AutoModelForImageTextToText")

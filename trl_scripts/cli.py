@@ -61,7 +61,7 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
 
 def _add_render(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("program", type=Path, help=".txt program, or .json as `predict` writes it")
-    parser.add_argument("-o", "--out", type=Path, required=True, help="file ending in .png, .blend or .glb")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="file ending in .png, .blend, .glb or .usd")
     parser.add_argument("--resolution", type=_resolution, default=(320, 240), metavar="WxH")
     parser.add_argument("--samples", type=_positive, default=64, help="Cycles samples per pixel, before denoising")
     parser.set_defaults(run=_render)
@@ -87,6 +87,9 @@ def _add_model_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu", help="cpu, cuda, mps, … (default: cpu)")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
     parser.add_argument("--batch-size", type=_positive, default=16)
+    parser.add_argument(
+        "--no-grammar", action="store_true", help="decode freely by transformers' generate: answers may be no programs"
+    )
 
 
 def _positive(text: str) -> int:

@@ -3,6 +3,7 @@
 import argparse
 import json
 import math
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import evaluate as evaluate_library
 from datasets import Dataset, load_dataset
 from tqdm import tqdm
+
+from modeling_igllm import ScenePrediction, format_program
 
 from .errors import CommandError
 from .inference import Predictor
@@ -20,17 +23,24 @@ METRIC = Path(__file__).resolve().parent.parent / "metrics" / "scene_program"
 def run_evaluate(parsed: argparse.Namespace) -> int:
     """Print a table of scores and, with --out, write them as JSON."""
     rows = _load_rows(parsed.dataset, parsed.config, parsed.split)
-    predictor = Predictor.load(parsed.model, parsed.revision, parsed.device, parsed.dtype)
+    predictor = Predictor.load(parsed.model, parsed.revision, parsed.device, parsed.dtype, not parsed.no_grammar)
     start = time.monotonic()
     predictions = predict_rows(predictor, rows, parsed.batch_size)
     seconds = time.monotonic() - start
-    scores = evaluate_library.load(str(METRIC)).compute(predictions=predictions, references=list(rows["program"]))
+    truncated = sum(prediction.truncated for prediction in predictions)
+    if truncated:
+        print(f"igllm evaluate: a limit ended {truncated} of {len(rows)} outputs", file=sys.stderr)
+    scores = evaluate_library.load(str(METRIC)).compute(
+        predictions=[metric_text(prediction) for prediction in predictions], references=list(rows["program"])
+    )
     report = {
         "model": parsed.model,
         "dataset": parsed.dataset,
         "config": parsed.config,
         "split": parsed.split,
         "scenes": len(rows),
+        "grammar": predictor.use_grammar,
+        "truncated": truncated,
         "seconds_per_image": seconds / len(rows),
         # JSON has no NaN: a score that is not defined on this data is null.
         "scores": {name: None if math.isnan(value) else value for name, value in scores.items()},
@@ -41,14 +51,17 @@ def run_evaluate(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def predict_rows(predictor: Predictor, rows: Dataset, batch_size: int) -> list[str]:
-    """Return the predicted program texts; one that does not parse is kept as it came, for the metric to count."""
-    texts: list[str] = []
+def predict_rows(predictor: Predictor, rows: Dataset, batch_size: int) -> list[ScenePrediction]:
+    """Return the predictions for the images of `rows`."""
+    predictions: list[ScenePrediction] = []
     for start in tqdm(range(0, len(rows), batch_size), desc="predict", unit="batch"):
-        images = rows[start : start + batch_size]["image"]
-        for prediction in predictor.predict(images, batch_size):
-            texts.append(prediction.text if prediction.program is None else prediction.program)
-    return texts
+        predictions += predictor.predict(rows[start : start + batch_size]["image"], batch_size)
+    return predictions
+
+
+def metric_text(prediction: ScenePrediction) -> str:
+    """Return the program as the metric reads it, with 6d rotations; one that does not parse is as it came."""
+    return prediction.text if prediction.scene is None else format_program(prediction.scene.with_rotation("6d"))
 
 
 def format_scores(scores: dict[str, Any], num_scenes: int) -> str:

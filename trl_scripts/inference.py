@@ -1,30 +1,40 @@
 """A checkpoint and its processor, and batched prediction with them."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import torch
 from PIL import Image
 from safetensors import SafetensorError
-from transformers.utils import ModelOutput
 
 from modeling_igllm import IGLLMForSceneProgram, IGLLMProcessor, ScenePrediction
 
 from .errors import CommandError, one_line
 
+# What `decode_scene` takes of an output; which of them there are depends on the decoder and the numeric head.
+ANSWER_FIELDS = ("sequences", "numbers", "number_stds", "truncated", "word_probabilities")
+
 
 @dataclass(frozen=True)
 class Predictor:
-    """A loaded model with its processor."""
+    """A loaded model with its processor.
+
+    `use_grammar`: decode by `generate_scene`, which writes scene programs only, else by transformers' `generate`.
+    """
 
     model: IGLLMForSceneProgram
     processor: IGLLMProcessor
+    use_grammar: bool
 
     @classmethod
-    def load(cls, source: str, revision: str | None, device: str, dtype: str) -> "Predictor":
+    def load(cls, source: str, revision: str | None, device: str, dtype: str, use_grammar: bool = True) -> "Predictor":
         """Load a checkpoint with this package's own classes: no code of the repository is run.
+
+        A checkpoint without a grammar is decoded freely whatever `use_grammar` says, and a line on standard error
+        says so.
 
         Raises:
             CommandError: if there is no such checkpoint, it is damaged, or the device does not exist.
@@ -43,16 +53,29 @@ class Predictor:
                 "(--model: a checkpoint folder or a Hub repository)"
             ) from error
         model.to(torch.device(device))  # type: ignore[arg-type]  # transformers wraps it without its signature
-        return cls(model.eval(), processor)
+        if use_grammar and model.config.grammar is None:
+            print(
+                f"{source} has no grammar (config.grammar): its answers are unconstrained and may be no programs. "
+                "To give it one: model.set_grammar(processor.make_grammar(training_scenes)), then save the model",
+                file=sys.stderr,
+            )
+        return cls(model.eval(), processor, use_grammar and model.config.grammar is not None)
 
     @torch.inference_mode()
     def predict(self, images: Sequence[Image.Image], batch_size: int) -> Iterator[ScenePrediction]:
-        """Predict one scene per image, greedily, `batch_size` images at a time."""
+        """Predict one scene per image, greedily, `batch_size` images at a time.
+
+        Raises:
+            CommandError: if the model's outputs are not finite, or it cannot be decoded in this way.
+        """
+        generate: Any = self.model.generate_scene if self.use_grammar else self.model.generate
         for start in range(0, len(images), batch_size):
             inputs = self.processor.encode_prompt(list(images[start : start + batch_size]))
-            output = cast(ModelOutput, self.model.generate(**inputs.to(self.model.device), do_sample=False))
-            # Without a numeric head there are no numbers in the output.
-            yield from self.processor.decode_scene(output["sequences"], output.get("numbers"))
+            try:
+                output = generate(**inputs.to(self.model.device), do_sample=False)
+            except ValueError as error:
+                raise CommandError(f"the model cannot answer: {one_line(error)}") from error
+            yield from self.processor.decode_scene(**{name: output[name] for name in ANSWER_FIELDS if name in output})
 
 
 def _check_device(device: str) -> None:

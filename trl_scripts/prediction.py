@@ -25,7 +25,7 @@ def run_predict(parsed: argparse.Namespace) -> int:
     exit_code = 0 if len(paths) == len(parsed.images) else 2
     if not paths:
         return exit_code
-    predictor = Predictor.load(parsed.model, parsed.revision, parsed.device, parsed.dtype)
+    predictor = Predictor.load(parsed.model, parsed.revision, parsed.device, parsed.dtype, not parsed.no_grammar)
     predictions = predictor.predict(images, parsed.batch_size)
     for path, image, prediction in zip(paths, images, predictions, strict=True):
         try:
@@ -36,6 +36,8 @@ def run_predict(parsed: argparse.Namespace) -> int:
         if prediction.scene is None:
             _report(path, f"the output is no program: {prediction.error}")
             exit_code = exit_code or 1
+        if prediction.truncated:
+            _report(path, "truncated: a limit ended the output, the model would have gone on")
     return exit_code
 
 
@@ -95,9 +97,8 @@ def _open_images(paths: list[Path]) -> tuple[list[Path], list[Image.Image]]:
 def _write(parsed: argparse.Namespace, path: Path, image: Image.Image, prediction: ScenePrediction) -> None:
     result = {**prediction.to_json(), "model": parsed.model}
     result_path(parsed.out, path, ".json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    text = prediction.text if prediction.program is None else prediction.program
-    result_path(parsed.out, path, ".txt").write_text(text, encoding="utf-8")
-    print(f"# {path}\n{text}")
+    prediction.save(result_path(parsed.out, path, ".txt"))
+    print(f"# {path}\n{prediction.text if prediction.program is None else prediction.program}")
     if parsed.render and prediction.scene is not None:
         picture = result_path(parsed.out, path, ".png")
         side_by_side(image, prediction.scene).save(picture)

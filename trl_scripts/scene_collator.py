@@ -1,20 +1,25 @@
 """Rows of a built dataset -> a training batch of `IGLLMForSceneProgram`."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from datasets import Dataset
 
-from modeling_igllm import IGLLMProcessor, parse_program
+from modeling_igllm import IGLLMProcessor, SceneProgram, parse_program
 
 from .feature_cache import CachedFeatures
 
 
+def row_scenes(rows: Dataset) -> Iterator[SceneProgram]:
+    """The scenes of the column `program`."""
+    return (parse_program(row["program"]) for row in rows.select_columns("program"))
+
+
 def answer_lengths(rows: Dataset, processor: IGLLMProcessor) -> list[int]:
     """Tokens of each row's answer, by which `StepwiseLengthSampler` puts scenes of like length into one batch."""
-    scenes = (parse_program(row["program"]) for row in rows.select_columns("program"))
-    return [len(processor.encode_answer(scene).ids) for scene in scenes]
+    return [len(processor.encode_answer(scene).ids) for scene in row_scenes(rows)]
 
 
 class SceneCollator:

@@ -29,7 +29,7 @@ from trl_scripts.fit_number_ranges import fit_number_ranges
 from trl_scripts.hub_trainer import prepare_push
 from trl_scripts.image_augmentation import PhotometricAugmentation
 from trl_scripts.lora import lora_config, model_settings, quantization_config
-from trl_scripts.scene_collator import SceneCollator, answer_lengths
+from trl_scripts.scene_collator import SceneCollator, answer_lengths, row_scenes
 from trl_scripts.scene_trainer import SceneSFTTrainer
 from trl_scripts.tiny_model import NumberHead, build_tiny_model
 from trl_scripts.training_card import read_origin
@@ -95,6 +95,7 @@ def train(arguments: SceneArguments, training_arguments: SFTConfig, model_argume
     train_rows = _load_rows(arguments, arguments.train_split, arguments.max_train_scenes)
     eval_rows = _load_rows(arguments, arguments.eval_split, arguments.max_eval_scenes)
     model, processor = _load_model(arguments, model_arguments, train_rows)
+    model.set_grammar(processor.make_grammar(row_scenes(train_rows)))
     model.model.vision_tower.requires_grad_(False)
     model.set_attn_implementation({"text_config": model_arguments.attn_implementation or "sdpa"})
     if training_arguments.train_sampling_strategy in ("group_by_length", "batch_rebalance"):

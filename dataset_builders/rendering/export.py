@@ -1,8 +1,9 @@
 """The Blender scene of the session as a file for Blender, or for any viewer of glTF or USD."""
 
-import atexit
 import contextlib
-import gc
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,9 +12,13 @@ import bpy
 from .materials import make_principled_copy
 from .session import quiet_blender
 
-# In a process that has loaded torch and written glTF, Python's last garbage collection never ends (bpy 4.5, Python
-# 3.11): at exit, and only there, it is left out.
-atexit.register(gc.freeze)
+# Run in a process of its own: one that has loaded torch and then writes glTF hangs when it ends (bpy 4.5.15).
+_WRITE_GLB = """
+import bpy, sys
+
+bpy.ops.wm.open_mainfile(filepath=sys.argv[1])
+bpy.ops.export_scene.gltf(filepath=sys.argv[2], export_format="GLB", export_cameras=True, export_lights=True)
+"""
 
 
 def export_blend(path: Path) -> None:
@@ -36,25 +41,27 @@ def export_glb(path: Path) -> None:
         OSError: if Blender cannot write the file.
     """
     _use_principled_materials()
-    with quiet_blender(), _naming(path):
-        bpy.ops.export_scene.gltf(
-            filepath=str(path.absolute()), export_format="GLB", export_cameras=True, export_lights=True
-        )
+    with tempfile.TemporaryDirectory() as folder:
+        blend = Path(folder) / "scene.blend"
+        export_blend(blend)
+        command = [sys.executable, "-P", "-c", _WRITE_GLB, str(blend), str(path.absolute())]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise OSError(f"Blender could not write {path}: {done.stderr.strip() or done.stdout.strip()}")
 
 
 def export_usd(path: Path) -> None:
-    """Write meshes, camera, lamps and background light as USD, in metres with z up, materials as USD Preview Surface.
+    """Write meshes, camera and lamps as USD, in metres with z up, with USD Preview Surface materials.
 
-    The materials of the current Blender scene are replaced by the nearest ones that USD has.
+    There is no background light: Blender would put a picture of it beside the file. The materials of the current
+    Blender scene are replaced by the nearest ones that USD has.
 
     Raises:
         OSError: if Blender cannot write the file.
     """
     _use_principled_materials()
     with quiet_blender(), _naming(path):
-        bpy.ops.wm.usd_export(
-            filepath=str(path.absolute()), convert_world_material=False, root_prim_path="/scene"
-        )
+        bpy.ops.wm.usd_export(filepath=str(path.absolute()), convert_world_material=False, root_prim_path="/scene")
 
 
 def _use_principled_materials() -> None:

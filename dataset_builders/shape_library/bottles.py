@@ -34,7 +34,9 @@ def _cap(radius: float, low: float, high: float) -> Part:
 
 def _neck_ring(radius: float, z: float) -> Part:
     half = 0.28 * radius
-    return lathe(np.array([(0.0, z - half), (radius, z - half), (1.06 * radius, z), (radius, z + half), (0.0, z + half)]))
+    return lathe(
+        np.array([(0.0, z - half), (radius, z - half), (1.06 * radius, z), (radius, z + half), (0.0, z + half)])
+    )
 
 
 def _wine(rng: np.random.Generator) -> list[Part]:
@@ -111,7 +113,9 @@ def _sauce(rng: np.random.Generator) -> list[Part]:
         (0.95, 0.0), (1.0, 0.1), (1.0, 0.3 * height), (waist, 0.62 * height), (0.9, 0.82 * height), (0.5, height),
     ], outline)  # fmt: skip
     collar = _cap(0.55, height - 0.08, height + 0.4)
-    nozzle = lathe(np.array([(0.0, height), (0.34, height + 0.35), (0.08, height + 1.4), (0.0, height + 1.4)])).as_trim()
+    nozzle = lathe(
+        np.array([(0.0, height), (0.34, height + 0.35), (0.08, height + 1.4), (0.0, height + 1.4)])
+    ).as_trim()
     return [body, collar, nozzle]
 
 
@@ -121,7 +125,13 @@ def _pump(rng: np.random.Generator) -> list[Part]:
     top = height + 1.05
     stem = tube([(0.0, 0.0, height), (0.0, 0.0, top)], 0.1)
     spout = tube(smooth([(-0.3, 0, top), (0.3, 0, top + 0.02), (0.85, 0, top), (1.05, 0, top - 0.25)], 14), 0.13)
-    return [body, _cap(0.42, height - 0.05, height + 0.45), stem.as_trim(), spout.as_trim(), _cap(0.3, top - 0.1, top + 0.2)]
+    return [
+        body,
+        _cap(0.42, height - 0.05, height + 0.45),
+        stem.as_trim(),
+        spout.as_trim(),
+        _cap(0.3, top - 0.1, top + 0.2),
+    ]
 
 
 def _spray(rng: np.random.Generator) -> list[Part]:
@@ -130,8 +140,14 @@ def _spray(rng: np.random.Generator) -> list[Part]:
         (0.95, 0.0), (1.0, 0.1), (1.0, 0.45 * height), (0.72, 0.72 * height), (0.42, 0.88 * height), (0.34, height),
     ], outline)  # fmt: skip
     head = box((1.5, 0.5, 0.55), 0.16, 2).moved(x=0.2, z=height + 0.7)
-    nozzle = lathe(np.array([(0.0, 0.0), (0.2, 0.0), (0.17, 0.3), (0.0, 0.3)])).turned("y", 90).moved(0.93, 0, height + 0.75)
-    trigger_path = smooth([(0.6, 0, height + 0.5), (0.72, 0, height + 0.15), (0.55, 0, height - 0.15), (0.68, 0, height - 0.5)], 14)
+    nozzle = (
+        lathe(np.array([(0.0, 0.0), (0.2, 0.0), (0.17, 0.3), (0.0, 0.3)]))
+        .turned("y", 90)
+        .moved(0.93, 0, height + 0.75)
+    )
+    trigger_path = smooth(
+        [(0.6, 0, height + 0.5), (0.72, 0, height + 0.15), (0.55, 0, height - 0.15), (0.68, 0, height - 0.5)], 14
+    )
     trigger = sweep(trigger_path, rounded_rectangle(0.26, 0.14, 0.06, 2), side=(0.0, 1.0, 0.0))
     return [body, _cap(0.44, height - 0.05, height + 0.5), head.as_trim(), nozzle, trigger.as_trim()]
 
@@ -139,8 +155,16 @@ def _spray(rng: np.random.Generator) -> list[Part]:
 def _jug(rng: np.random.Generator) -> list[Part]:
     height, outline = rng.uniform(3.2, 4.0), superellipse(0.85, 0.7, 4.0, 40)
     body = _body([(0.95, 0.0), (1.0, 0.12), (1.0, 0.6 * height), (0.8, 0.8 * height), (0.4, height)], outline)
-    path = smooth([(-0.2, 0, 0.94 * height), (-0.75, 0, 0.97 * height), (-1.05, 0, 0.8 * height), (-1.05, 0, 0.5 * height),
-                   (-0.7, 0, 0.36 * height)], 24)
+    path = smooth(
+        [
+            (-0.2, 0, 0.94 * height),
+            (-0.75, 0, 0.97 * height),
+            (-1.05, 0, 0.8 * height),
+            (-1.05, 0, 0.5 * height),
+            (-0.7, 0, 0.36 * height),
+        ],
+        24,
+    )
     handle = sweep(path, superellipse(0.2, 0.13, sides=16), side=(0.0, 1.0, 0.0))
     return [body, handle, _cap(0.42, height - 0.06, height + 0.45)]
 
@@ -156,5 +180,10 @@ def _sports(rng: np.random.Generator) -> list[Part]:
         (0.3, height + 0.75), (0.3, height + 1.0), (0.0, height + 1.0),
     ])).as_trim()  # fmt: skip
     nozzle = _neck_ring(0.24, height + 1.1)
-    loop = tube(smooth([(-0.7, 0, height + 0.5), (-0.95, 0, height + 0.9), (-0.6, 0, height + 1.1), (-0.3, 0, height + 0.9)], 14), 0.09)
+    loop = tube(
+        smooth(
+            [(-0.7, 0, height + 0.5), (-0.95, 0, height + 0.9), (-0.6, 0, height + 1.1), (-0.3, 0, height + 0.9)], 14
+        ),
+        0.09,
+    )
     return [body, lid, nozzle, loop.as_trim()]

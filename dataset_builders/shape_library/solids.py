@@ -49,8 +49,9 @@ def sweep(path: np.ndarray | list[tuple[float, ...]], outline: np.ndarray, side:
     tangents = _unit(np.gradient(points, axis=0))
     right = np.asarray(side, dtype=float)
     rings = []
-    for point, tangent, flat in zip(points, tangents, np.broadcast_to(outline, (len(points), *outline.shape[-2:])),
-                                    strict=True):
+    for point, tangent, flat in zip(
+        points, tangents, np.broadcast_to(outline, (len(points), *outline.shape[-2:])), strict=True
+    ):
         right = _unit(right - tangent * (right @ tangent))
         rings.append(point + flat @ np.stack([right, np.cross(tangent, right)]))
     return loft(np.stack(rings))
@@ -73,8 +74,9 @@ def extrude(outline: np.ndarray, height: float, bevel: float = 0.0) -> Part:
         quarter = np.radians([0.0, 30.0, 60.0, 90.0])
         inset = bevel * np.concatenate([1 - np.sin(quarter), 1 - np.sin(quarter[::-1])])
         levels = np.concatenate([bevel * (1 - np.cos(quarter)), height - bevel * (1 - np.cos(quarter[::-1]))])
-    rings = [np.column_stack([_inset(outline, far), np.full(len(outline), z)]) for far, z in
-             zip(inset, levels, strict=True)]
+    rings = [
+        np.column_stack([_inset(outline, far), np.full(len(outline), z)]) for far, z in zip(inset, levels, strict=True)
+    ]
     return loft(np.stack(rings))
 
 
@@ -94,11 +96,11 @@ def box(size: tuple[float, float, float], bevel: float = 0.02, segments: int = 1
     """Return a box around the origin whose edges and corners are rounded with radius `bevel`.
 
     Raises:
-        ValueError: if the bevel is more than half of a side.
+        ValueError: if the bevel is not less than half of every side.
     """
     half = np.array(size) / 2
-    if not 0.0 < bevel <= half.min():
-        raise ValueError(f"a bevel of {bevel} does not fit a box of {size}: take at most {half.min()}")
+    if not 0.0 < bevel < half.min():
+        raise ValueError(f"a bevel of {bevel} does not fit a box of {size}: take less than {half.min()}")
     count = 2 * (segments + 1)
     offsets = np.tan(np.radians(45) * np.arange(segments + 1) / segments)
     offsets, signs = np.concatenate([offsets[::-1], offsets]), np.repeat([-1.0, 1.0], segments + 1)
