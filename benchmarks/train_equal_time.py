@@ -13,7 +13,7 @@ from transformers import TrainerCallback, TrainerControl
 
 from benchmarks.train_arms import Arm, Setting, Training
 from modeling_igllm import parse_program
-from trl_scripts.evaluation import METRIC, predict_rows
+from trl_scripts.evaluation import METRIC, metric_text, predict_rows
 from trl_scripts.inference import Predictor
 
 _WARMUP_STEPS = 200
@@ -65,7 +65,7 @@ def train_for(
     model, processor = training.model.eval(), training.processor
     scenes = [parse_program(program) for program in train_rows["program"]]
     model.set_grammar(processor.make_grammar(scenes))
-    texts = predict_rows(Predictor(model, processor), eval_rows, batch_size=16)
+    texts = [metric_text(prediction) for prediction in predict_rows(Predictor(model, processor), eval_rows, 16)]
     scores = evaluate_library.load(str(METRIC)).compute(predictions=texts, references=eval_rows["program"][:])
     shown = {name: None if math.isnan(scores[name]) else scores[name] for name in SHOWN_SCORES}
     return {"steps": deadline.steps, "scenes": deadline.steps * setting.step_size, **shown}

@@ -8,6 +8,7 @@ grow, and a shard may be deleted.
 """
 
 import math
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -103,7 +104,7 @@ def build_on_ray(
     address: str | None = None,
     workers: int = -1,
     threads: int = 1,
-    memory_gb: float = 2.0,
+    memory_gb: int = 2,
 ) -> None:
     """Render what is missing on a Ray cluster whose nodes share the dataset folder, `logs` and this Python.
 
@@ -157,19 +158,22 @@ def submit_to_slurm(
         sbatch: more options of sbatch, e.g. `{"account": "vision"}`.
 
     Raises:
-        OSError: if there is no `sbatch` here.
+        RuntimeError: if there is no `sbatch` here.
         subprocess.CalledProcessError: if sbatch refuses.
     """
+    if shutil.which("sbatch") is None:
+        raise RuntimeError("there is no `sbatch` here: submit from a machine of the Slurm cluster")
     shards = missing_shards(plans)
     if not shards:
-        return FinishDataset(plans).run()
+        FinishDataset(plans).run()
+        return
     folder = _new_logs(logs)
     settings = {
         "partition": partition,
         "time": time,
         "mem_per_cpu_gb": memory_gb,
         "qos": "",  # the cluster's own unless it is among `sbatch`
-        "sbatch_args": sbatch,
+        "sbatch_args": {"kill-on-invalid-dep": "yes", **(sbatch or {})},  # no card when a shard has failed
         "env_command": f'export PATH="{Path(sys.prefix) / "bin"}:$PATH"',  # of datatrove's commands
         "skip_completed": False,
     }
@@ -191,7 +195,6 @@ def submit_to_slurm(
         logging_dir=str(folder / "card"),
         **settings,
     ).run()
-    return None
 
 
 def _new_logs(logs: Path) -> Path:

@@ -22,7 +22,8 @@ class SampledScene:
     """One drawn scene: everything that decides its picture, and the numbers that reproduce it.
 
     `visible_pixels[i]` counts the pixels of object i at 320x240 against the analytic shapes (spec BENCHMARKS); it is
-    empty in families without that rule. A flat scene has no camera and no lights.
+    empty in families without that rule. A flat scene has no camera and no lights. `textures[i]` is the number of the
+    texture that multiplies the colour of object i, None for none; it is empty where no object has one.
     """
 
     objects: tuple[SceneObject, ...]
@@ -34,6 +35,7 @@ class SampledScene:
     seed: int
     index: int
     attempt: int
+    textures: tuple[int | None, ...] = ()
 
     @property
     def program(self) -> SceneProgram:

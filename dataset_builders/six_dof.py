@@ -53,6 +53,6 @@ def _draw_place(rng: np.random.Generator, matrix: np.ndarray, depth: float) -> t
         in_camera = np.array([*rng.uniform(-half_width, half_width, size=2), depth])
         loc = in_camera @ SIX_DOF_CAMERA.axes() + SIX_DOF_CAMERA.location
         corners = projected_box(matrix, loc)
-        if BORDER <= corners.min() and corners.max() <= 1 - BORDER:
+        if corners.min() >= BORDER and corners.max() <= 1 - BORDER:
             x, y, z = loc.tolist()
             return x, y, z

@@ -76,7 +76,9 @@ class GrammarLogitsProcessor(LogitsProcessor):
         if answer in self.cursors:
             return self.cursors[answer]
         before = self.cursors[answer[:-1]]
-        return before if before.state.is_end else before.advance(answer[-1])
+        # A finished row goes on with padding, and beams that are short of allowed tokens are filled up with others at
+        # minus infinity: neither gets anywhere.
+        return before.advance(answer[-1]) if answer[-1] in before.state.transitions else before
 
 
 class GrammarGenerationMixin:

@@ -5,9 +5,8 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-import torch
 from PIL import Image
-from transformers import BatchFeature, Pipeline
+from transformers import Pipeline
 from transformers.image_utils import load_image
 
 from .configuration_igllm import CUSTOM_PIPELINES
@@ -27,12 +26,12 @@ class ImageToScenePipeline(Pipeline):
         `ValueError`: As `generate_scene`, so for a checkpoint without a grammar; and for what is no image.
     """
 
-    _load_processor = True
-    _load_tokenizer = False
-    _load_image_processor = False
-    _load_feature_extractor = False
-    _load_video_processor = False
+    # Tokenizer and image processor come with the processor.
+    _load_processor: bool | None = True  # type: ignore[assignment]  # transformers leaves these without a type
+    _load_tokenizer: bool | None = False  # type: ignore[assignment]
+    _load_image_processor: bool | None = False  # type: ignore[assignment]
 
+    model: Any
     processor: Any
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -49,8 +48,8 @@ class ImageToScenePipeline(Pipeline):
     def _sanitize_parameters(self, **generation: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         return {}, generation, {}
 
-    def preprocess(self, input_: Any, **_: Any) -> BatchFeature:
-        """One image -> the inputs of `generate_scene`, a batch of one."""
+    def preprocess(self, input_: Any, **_: Any) -> Any:
+        """One image -> the inputs of `generate_scene` for a batch of one, a [`BatchFeature`]."""
         if isinstance(input_, Path) or (isinstance(input_, str) and os.path.isfile(input_)):
             # Not by `load_image`, which would drop transparency where the image processor puts white.
             input_ = Image.open(input_)
@@ -61,14 +60,14 @@ class ImageToScenePipeline(Pipeline):
             raise ValueError(f"got {len(inputs['input_ids'])} images as one input: several images come as a list")
         return inputs
 
-    def _forward(self, input_tensors: dict[str, torch.Tensor], **generation: Any) -> dict[str, list[ScenePrediction]]:
+    def _forward(self, input_tensors: Any, **generation: Any) -> Any:
         output = self.model.generate_scene(**input_tensors, **generation)
         answers = {name: value for name, value in output.items() if name != "num_passes"}
         # Scenes here rather than in `postprocess`, where a batch arrives taken apart.
         return {"predictions": self.processor.decode_scene(**answers)}
 
     def postprocess(self, model_outputs: dict[str, Any], **_: Any) -> ScenePrediction:
-        """The prediction of one image: of a batch of one, or already taken out of a larger one."""
+        """The prediction of one image: of a batch of one, or already taken out of a larger batch."""
         predictions = model_outputs["predictions"]
         return predictions[0] if isinstance(predictions, list) else predictions
 

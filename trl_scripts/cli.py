@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from .cluster import ENGINES, add_cluster_arguments, run_cluster
 from .errors import CommandError
 from .push import add_push_arguments, run_push
 
@@ -23,6 +24,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="igllm", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     _add_build(commands.add_parser("build", help="render a benchmark family into a dataset folder"))
+    _add_cluster(commands.add_parser("cluster", help="the same build on several machines, by datatrove"))
     _add_import_clevr(commands.add_parser("import-clevr", help="turn the published CLEVR_v1.0 into a dataset folder"))
     _add_predict(commands.add_parser("predict", help="read images, write scene programs"))
     _add_render(commands.add_parser("render", help="render a scene program"))
@@ -32,16 +34,29 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_build(parser: argparse.ArgumentParser) -> None:
+    _add_build_flags(parser)
+    parser.add_argument("--workers", type=_positive, help="Blender processes (default: one per core)")
+    parser.set_defaults(run=_build)
+
+
+def _add_cluster(parser: argparse.ArgumentParser) -> None:
+    engines = parser.add_subparsers(dest="engine", required=True)
+    for engine, text in ENGINES.items():
+        engine_parser = engines.add_parser(engine, help=text)
+        _add_build_flags(engine_parser)
+        add_cluster_arguments(engine_parser, engine)
+        engine_parser.set_defaults(run=run_cluster)
+
+
+def _add_build_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("family", help="clevr, clevr_cogent, two_d or so3")
     parser.add_argument("--split", help="one split (default: all of the family)")
     parser.add_argument("--num-scenes", type=_positive, help="scenes in each split (default: the benchmark's sizes)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resolution", type=_resolution, metavar="WxH", help="default: the benchmark's")
     parser.add_argument("--samples", type=_positive, default=16, help="Cycles samples per pixel, before denoising")
-    parser.add_argument("--workers", type=_positive, help="Blender processes (default: one per core)")
     parser.add_argument("--ground-truth", action="store_true", help="also fill the columns instance_mask and depth")
     parser.add_argument("--out", type=Path, required=True, help="dataset folder; finished shards in it are kept")
-    parser.set_defaults(run=_build)
 
 
 def _add_import_clevr(parser: argparse.ArgumentParser) -> None:

@@ -4,6 +4,7 @@ import argparse
 import errno
 import json
 from pathlib import Path
+from typing import Any
 
 from modeling_igllm import SceneProgram, SceneProgramError, parse_program
 
@@ -15,24 +16,26 @@ def run_build(parsed: argparse.Namespace) -> int:
     try:
         from dataset_builders.build import build_family
 
-        build_family(
-            parsed.family,
-            parsed.out,
-            splits=None if parsed.split is None else (parsed.split,),
-            num_scenes=parsed.num_scenes,
-            seed=parsed.seed,
-            resolution=parsed.resolution,
-            samples=parsed.samples,
-            workers=parsed.workers,
-            ground_truth=parsed.ground_truth,
-        )
+        build_family(parsed.family, parsed.out, workers=parsed.workers, **scene_arguments(parsed))
     except ImportError as error:
         raise CommandError(f"{error}; {NO_BLENDER}") from error
     except OSError as error:
-        raise _cannot_write(parsed.out, error) from error
+        raise cannot_write(parsed.out, error) from error
     except (ValueError, RuntimeError) as error:
         raise CommandError(str(error)) from error
     return 0
+
+
+def scene_arguments(parsed: argparse.Namespace) -> dict[str, Any]:
+    """What `igllm build` and `igllm cluster` pass on alike, as keywords of `plan_build`."""
+    return {
+        "splits": None if parsed.split is None else (parsed.split,),
+        "num_scenes": parsed.num_scenes,
+        "seed": parsed.seed,
+        "resolution": parsed.resolution,
+        "samples": parsed.samples,
+        "ground_truth": parsed.ground_truth,
+    }
 
 
 def run_import_clevr(parsed: argparse.Namespace) -> int:
@@ -47,13 +50,14 @@ def run_import_clevr(parsed: argparse.Namespace) -> int:
     except ImportError as error:
         raise CommandError(f'{error}; importing needs pip install "ig-llm[render]"') from error
     except OSError as error:
-        raise _cannot_write(parsed.out, error) from error
+        raise cannot_write(parsed.out, error) from error
     except ValueError as error:
         raise CommandError(str(error)) from error
     return 0
 
 
-def _cannot_write(out: Path, error: OSError) -> CommandError:
+def cannot_write(out: Path, error: OSError) -> CommandError:
+    """The error of a dataset folder that cannot be written, with what to do about it."""
     advice = "choose another --out folder"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         advice = "make room and run the command again: finished shards are kept"

@@ -27,7 +27,7 @@ class Predictor:
 
     model: IGLLMForSceneProgram
     processor: IGLLMProcessor
-    use_grammar: bool
+    use_grammar: bool = True
 
     @classmethod
     def load(cls, source: str, revision: str | None, device: str, dtype: str, use_grammar: bool = True) -> "Predictor":

@@ -5,10 +5,14 @@ language model, `projector_type="linear"` and `number_head="tanh_mlp_gelu"`; the
 """
 
 import math
+from copy import deepcopy
 from typing import Any, ClassVar, Literal
 
 from huggingface_hub.dataclasses import strict
 from transformers import LlavaConfig, PreTrainedConfig
+
+from .number_ranges import check_number_ranges
+from .vision_towers import count_patches, count_prefix_tokens
 
 SCENE_TOWER_MODEL_TYPE = "igllm_scene_tower"
 # Height and width are padded to this multiple: the deepest stage of the tower has stride 32.
@@ -21,6 +25,10 @@ AUTO_MAP = {
     "AutoConfig": "configuration_igllm.IGLLMConfig",
     "AutoModel": "modeling_igllm.IGLLMForSceneProgram",
     "AutoModelForImageTextToText": "modeling_igllm.IGLLMForSceneProgram",
+}
+# What `pipeline(model=folder, trust_remote_code=True)` makes of a checkpoint.
+CUSTOM_PIPELINES = {
+    "image-to-scene": {"impl": "pipeline_igllm.ImageToScenePipeline", "pt": ["AutoModelForImageTextToText"]}
 }
 
 
@@ -95,27 +103,43 @@ class IGLLMConfig(LlavaConfig):
 
     Args:
         vision_config (`dict` or `PreTrainedConfig`, *optional*):
-            A CLIP vision configuration (the default, ViT-L/14 at 336 pixels) or a [`SceneTowerConfig`].
+            Configuration of a CLIP (the default, ViT-L/14 at 336 pixels), SigLIP or DINOv2 tower (with registers or
+            without), or a [`SceneTowerConfig`].
         text_config (`dict` or `PreTrainedConfig`, *optional*):
-            Configuration of the language model; Llama's by default.
+            Configuration of a causal language model; Llama's by default (7 billion parameters).
         image_token_index (`int`, defaults to 32000):
             Id of the `<image>` placeholder; `image_token_id` is the same field.
         image_seq_length (`int`, *optional*):
             Image tokens per image. Derived from `vision_config` when not given; another value is an error.
         vision_feature_layer (`int`, *optional*):
-            Hidden state of the tower that is used. -2 for CLIP (published); the scene tower has one only, -1.
+            Hidden state of the tower that is used: -2 by default (published); the scene tower has one only, -1.
+            Several are joined along the channels.
         vision_feature_select_strategy (`"default"` or `"full"`, *optional*):
-            `"default"` drops CLIP's class token (published); the scene tower has none, so `"full"`.
+            `"default"` drops what comes before the patches: the class token (published, CLIP and DINOv2) and the
+            registers. SigLIP and the scene tower have neither, and are used in `"full"`.
         num_token_id (`int`, *optional*):
             Id of the number token. Required unless `number_head="none"`.
-        number_head (`"tanh_mlp_gelu"`, `"linear"` or `"none"`, defaults to `"tanh_mlp_gelu"`):
-            Numeric head on the last hidden state. `"none"` is the digit-text ("char") model.
-        number_scale (`int` or `float`, defaults to 1.0):
-            The head's output is multiplied by it, so that a small network need not grow its weights to reach metres.
+        number_head (`str`, defaults to `"tanh_mlp_gelu"`):
+            Numeric head on the last hidden state: `"tanh_mlp_gelu"` or `"linear"` (published), `"binned"` (a
+            distribution over bins), `"gaussian"` (value and standard deviation) or `"mixture"` (several of them).
+            `"none"` is the digit-text ("char") model.
+        number_bins (`int`, defaults to 512):
+            Bins of each quantity's range, for `number_head="binned"`.
+        number_components (`int`, defaults to 5):
+            Gaussians of `number_head="mixture"`.
+        number_ranges (`dict[str, list]`, *optional*):
+            Quantity (`"x"`, `"y"`, `"z"`, `"rotation"`) -> `[low, high]` in the program's units, which the head sees
+            as [-1, 1]. A quantity without a range keeps its units; `"binned"` clamps it to [-1, 1].
+        feed_numbers_back (`bool`, defaults to `False`):
+            Whether the value of a number token enters the language model, so that later tokens can depend on it.
         float_w (`int` or `float`, defaults to 1.0):
-            Weight of the number loss (mean squared error) beside the cross-entropy.
+            Weight beside the cross-entropy of the number loss: squared error, cross-entropy over bins, or negative
+            log-likelihood, all on the scale of `number_ranges`.
         projector_type (`"linear"` or `"mlp2x_gelu"`, defaults to `"linear"`):
             One linear layer (published) or the two of transformers' LLaVA.
+        grammar (`dict`, *optional*):
+            The programs that this model may write ([`SceneGrammar`], as `to_dict`), by which `generate_scene` decodes.
+            Set by `model.set_grammar`.
     """
 
     model_type = "igllm"
@@ -134,20 +158,24 @@ class IGLLMConfig(LlavaConfig):
     vision_feature_layer: int | list[int] | None = None  # type: ignore[assignment]
     vision_feature_select_strategy: Literal["default", "full"] | None = None  # type: ignore[assignment]
     num_token_id: int | None = None
-    number_head: Literal["tanh_mlp_gelu", "linear", "none"] = "tanh_mlp_gelu"
-    number_scale: int | float = 1.0
+    number_head: Literal["none", "linear", "tanh_mlp_gelu", "binned", "gaussian", "mixture"] = "tanh_mlp_gelu"
+    number_bins: int = 512
+    number_components: int = 5
+    number_ranges: dict[str, list[int | float]] | None = None
+    feed_numbers_back: bool = False
     float_w: int | float = 1.0
     projector_type: Literal["linear", "mlp2x_gelu"] = "linear"
+    grammar: dict[str, Any] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         # Resolved here, not by AutoConfig: a folder on the Hub must load without any registration.
         if isinstance(self.vision_config, dict) and self.vision_config.get("model_type") == SCENE_TOWER_MODEL_TYPE:
             self.vision_config = SceneTowerConfig(**self.vision_config)
-        super().__post_init__(**{"auto_map": dict(AUTO_MAP), **kwargs})
+        super().__post_init__(**{"auto_map": dict(AUTO_MAP), "custom_pipelines": deepcopy(CUSTOM_PIPELINES), **kwargs})
         if self.vision_feature_layer is None:
             self.vision_feature_layer = -1 if self.uses_scene_tower else -2
         if self.vision_feature_select_strategy is None:
-            self.vision_feature_select_strategy = "full" if self.uses_scene_tower else "default"
+            self.vision_feature_select_strategy = "default" if self.num_prefix_tokens else "full"
         if self.image_seq_length is None:
             self.image_seq_length = self._count_image_tokens()
 
@@ -162,20 +190,31 @@ class IGLLMConfig(LlavaConfig):
         layer: Any = self.vision_feature_layer
         return [layer] if isinstance(layer, int) else list(layer)
 
+    @property
+    def num_prefix_tokens(self) -> int:
+        """Tokens that the tower puts before those of the image: class token and registers."""
+        return 0 if self.uses_scene_tower else count_prefix_tokens(self.vision_config)
+
     def _count_image_tokens(self) -> int:
         """Image tokens that the tower of `vision_config` makes of one image."""
         if self.uses_scene_tower:
             return self.vision_config.num_image_tokens
-        patches = (self.vision_config.image_size // self.vision_config.patch_size) ** 2
-        return patches if self.vision_feature_select_strategy == "default" else patches + 1
+        kept = 0 if self.vision_feature_select_strategy == "default" else self.num_prefix_tokens
+        return count_patches(self.vision_config) + kept
 
     def validate_image_tokens(self) -> None:
         """Check that tower, selected layer and token count fit together."""
-        if self.uses_scene_tower and (self.vision_feature_layer, self.vision_feature_select_strategy) != (-1, "full"):
+        if self.vision_feature_select_strategy == "default" and not self.num_prefix_tokens:
             raise ValueError(
-                "The scene tower has one hidden state and no class token: it needs vision_feature_layer=-1 and "
-                f"vision_feature_select_strategy='full', got {self.vision_feature_layer} and "
-                f"{self.vision_feature_select_strategy!r}."
+                f"A tower of model_type {self.vision_config.model_type!r} has no class token to be dropped: it needs "
+                "vision_feature_select_strategy='full', got 'default'."
+            )
+        # The embeddings and the output of every layer; the scene tower shows its result alone.
+        states = 1 if self.uses_scene_tower else self.vision_config.num_hidden_layers + 1
+        if not all(-states <= layer < states for layer in self.vision_feature_layers):
+            raise ValueError(
+                f"vision_feature_layer={self.vision_feature_layer} is not one of the {states} hidden states of a "
+                f"{self.vision_config.model_type!r} tower."
             )
         expected = self._count_image_tokens()
         if self.image_seq_length != expected:
@@ -194,10 +233,27 @@ class IGLLMConfig(LlavaConfig):
         for name, token_id in (("num_token_id", self.num_token_id), ("image_token_index", self.image_token_index)):
             if token_id is not None and not 0 <= token_id < vocab_size:
                 raise ValueError(f"{name}={token_id} is outside the vocabulary of {vocab_size} tokens.")
-        if not (math.isfinite(self.number_scale) and self.number_scale > 0):
-            raise ValueError(f"number_scale must be positive and finite, got {self.number_scale}.")
         if not (math.isfinite(self.float_w) and self.float_w >= 0):
             raise ValueError(f"float_w must be finite and not negative, got {self.float_w}.")
+
+    def validate_number_head(self) -> None:
+        """Check the kind of numeric head, its scaling and what is fed back against each other."""
+        if self.number_bins < 2:
+            raise ValueError(f"number_bins must be at least 2, got {self.number_bins}.")
+        if self.number_components < 1:
+            raise ValueError(f"number_components must be at least 1, got {self.number_components}.")
+        if self.number_ranges is not None:
+            check_number_ranges(self.number_ranges)
+        if self.number_head == "none" and (self.number_ranges is not None or self.feed_numbers_back):
+            raise ValueError(
+                "number_head='none' writes numbers as digits: it has no use for "
+                f"number_ranges={self.number_ranges} and feed_numbers_back={self.feed_numbers_back}."
+            )
+        if self.number_head == "binned" and self.number_ranges is None:
+            raise ValueError(
+                "number_head='binned' needs number_ranges, the [low, high] of each quantity that its bins divide; got "
+                "None. A quantity in [-1, 1], such as 6d rotations, can be left out of them."
+            )
 
 
 def _check_positive_ints(name: str, values: list[int] | tuple[int, ...], length: int) -> None:

@@ -87,14 +87,19 @@ class IGLLMImageProcessor(PilBackend):
 def pad_to_aspect_ratio(image: np.ndarray, height: int, width: int, mean: Sequence[float]) -> np.ndarray:
     """Centre `image` (3, H, W) uint8 on a canvas of the ratio height : width, filled with `mean` (in [0, 1])."""
     image_height, image_width = image.shape[1:]
-    padded_height = max(image_height, round(image_width * height / width))
-    padded_width = max(image_width, round(image_height * width / height))
+    padded_height, padded_width, top, left = padding_to_aspect_ratio(image_height, image_width, height, width)
     # LLaVA truncates the mean colour to 8 bits; so does this, to give the published pixels.
     canvas = np.empty((3, padded_height, padded_width), dtype=np.uint8)
     canvas[:] = np.array([int(value * 255) for value in mean], dtype=np.uint8)[:, None, None]
-    top, left = (padded_height - image_height) // 2, (padded_width - image_width) // 2
     canvas[:, top : top + image_height, left : left + image_width] = image
     return canvas
+
+
+def padding_to_aspect_ratio(image_height: int, image_width: int, height: int, width: int) -> tuple[int, int, int, int]:
+    """Where `pad_to_aspect_ratio` puts an image: the canvas's height and width, the image's top and left on it."""
+    padded_height = max(image_height, round(image_width * height / width))
+    padded_width = max(image_width, round(image_height * width / height))
+    return padded_height, padded_width, (padded_height - image_height) // 2, (padded_width - image_width) // 2
 
 
 def _to_eight_bit_image(image: Image.Image) -> Image.Image:

@@ -46,6 +46,10 @@ class SceneTowerPreTrainedModel(PreTrainedModel):
     base_model_prefix = "scene_tower"
     main_input_name = "pixel_values"
     _no_split_modules = ["ResidualBlock"]  # noqa: RUF012  # as PreTrainedModel declares it
+    # It has no attention: whatever the language model is asked to use must not fail on the tower.
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:

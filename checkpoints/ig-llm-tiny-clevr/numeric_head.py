@@ -1,10 +1,25 @@
-"""The numeric head: a hidden state of the language model becomes one real number (spec MODEL, "numeric head")."""
+"""The numeric head: a hidden state of the language model becomes a real number (spec MODEL, "numeric head")."""
 
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 from torch import nn
+
+from .number_distributions import PointEstimate, number_distribution
+
+# Names of `config.number_head`; "none" is a model without this head.
+NUMBER_HEADS = ("none", "linear", "tanh_mlp_gelu", "binned", "gaussian", "mixture")
+
+
+class Float32Module(nn.Module):
+    """A module whose parameters stay float32 when `.to(...)` moves the model to another precision."""
+
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> "Float32Module":
+        def keep_float32(tensor: torch.Tensor) -> torch.Tensor:
+            moved = fn(tensor)
+            return moved if moved.dtype == torch.float32 else tensor.to(moved.device)
+
+        return super()._apply(keep_float32, recurse)
 
 
 class NumericLinear(nn.Linear):
@@ -14,62 +29,72 @@ class NumericLinear(nn.Linear):
         super().__init__(inputs, outputs, dtype=torch.float32)
 
 
-class NumericHead(nn.Module):
-    """Tanh -> Linear(h, h) -> GELU -> Linear(h, 1), or one Linear(h, 1), on the state that predicts the number token.
+class NumericHead(Float32Module):
+    """Tanh -> Linear(h, h) -> GELU -> Linear(h, P) on the state that predicts the number token.
 
-    Always float32: parameters stay so when the model is moved to bfloat16, and the computation is outside of
-    autocast. In bfloat16 the published head answers in steps of 1/64 around 3 m.
+    What the P parameters mean is the variant's affair (`number_distributions`), and everything is in normalised units
+    (`number_ranges`). Always float32: parameters stay so when the model is moved to bfloat16, and the computation is
+    outside of autocast. In bfloat16 the published head answers in steps of 1/64 around 3 m.
 
     Args:
-        hidden_size (`int`): Size h of the hidden state; 16,785,409 parameters at h = 4096.
-        variant (`"tanh_mlp_gelu"` or `"linear"`): The published head, or its linear ablation.
-        scale (`int` or `float`): Factor on the output.
+        hidden_size (`int`): Size h of the hidden state; 16,785,409 parameters at h = 4096 and P = 1.
+        variant (`str`):
+            `"tanh_mlp_gelu"` (the published head), `"linear"` (its ablation, one Linear(h, 1)), `"binned"`,
+            `"gaussian"` or `"mixture"`.
+        bins (`int`): Bins of `"binned"`.
+        components (`int`): Gaussians of `"mixture"`.
     """
 
-    def __init__(self, hidden_size: int, variant: Literal["tanh_mlp_gelu", "linear"], scale: int | float = 1.0):
+    def __init__(self, hidden_size: int, variant: str, bins: int = 512, components: int = 5):
         super().__init__()
-        self.scale = scale
+        self.distribution = number_distribution(variant, bins, components)
         self.layers = nn.Sequential()
-        if variant == "tanh_mlp_gelu":
+        if variant != "linear":
             self.layers.append(nn.Tanh())
             self.layers.append(NumericLinear(hidden_size, hidden_size))
             self.layers.append(nn.GELU())
-        elif variant != "linear":
-            raise ValueError(f"variant must be 'tanh_mlp_gelu' or 'linear', got {variant!r}.")
-        self.layers.append(NumericLinear(hidden_size, 1))
+        self.layers.append(NumericLinear(hidden_size, self.distribution.size))
+
+    @property
+    def has_stds(self) -> bool:
+        """Whether values come with standard deviations."""
+        return not isinstance(self.distribution, PointEstimate)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        """Map hidden states (..., h) of any dtype to numbers (...) in float32, in the program's units."""
+        """Map hidden states (..., h) of any dtype to parameters (..., P) in float32."""
         with torch.autocast(device_type=hidden_states.device.type, enabled=False):
-            return self.layers(hidden_states.float()).squeeze(-1) * self.scale
+            return self.layers(hidden_states.float())
 
-    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> "NumericHead":
-        """Let `.to(...)` move the parameters between devices, but never change their precision."""
+    def read(self, parameters: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Parameters (..., P) -> values (...) and standard deviations (...), None for a point estimate."""
+        return self.distribution.read(parameters)
 
-        def keep_float32(tensor: torch.Tensor) -> torch.Tensor:
-            moved = fn(tensor)
-            return moved if moved.dtype == torch.float32 else tensor.to(moved.device)
-
-        return super()._apply(keep_float32, recurse)
+    def loss(self, parameters: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Parameters (N, P) and true values (N,) -> losses (N,): squared error, cross-entropy or nats."""
+        with torch.autocast(device_type=parameters.device.type, enabled=False):
+            return self.distribution.loss(parameters, targets)
 
 
 def number_loss(
-    numbers: torch.Tensor,
+    head: NumericHead,
+    parameters: torch.Tensor,
     number_labels: torch.Tensor,
     is_number: torch.Tensor,
     denominator: torch.Tensor | int | None = None,
 ) -> torch.Tensor:
-    """Mean squared error over the number tokens of a batch (spec MODEL, "loss").
+    """Mean loss of the head over the number tokens of a batch (spec MODEL, "loss").
 
     Args:
-        numbers (`torch.Tensor` (B, L)): The head's output at every position; position t answers for token t + 1.
-        number_labels (`torch.Tensor` (B, L)): True values at the positions of the number tokens; ignored elsewhere.
+        head (`NumericHead`): Knows how a true value is scored.
+        parameters (`torch.Tensor` (B, L, P)): Its output at every position; position t answers for token t + 1.
+        number_labels (`torch.Tensor` (B, L)):
+            True values, normalised, at the positions of the number tokens; ignored elsewhere.
         is_number (`torch.Tensor` (B, L), bool): Which tokens are number tokens to be learned.
         denominator (`torch.Tensor` or `int`, *optional*):
             Numbers in the whole accumulated batch, to divide the sum by. The count of this batch when not given.
 
     Returns:
-        `torch.Tensor`: Scalar in squared units of the numbers. Without any number it is 0 and still has a graph.
+        `torch.Tensor`: Scalar. Without any number it is 0 and still has a graph.
 
     Raises:
         `ValueError`: If a number token has no finite label.
@@ -79,12 +104,10 @@ def number_loss(
     if not torch.isfinite(targets).all():
         raise ValueError(
             f"{int((~torch.isfinite(targets)).sum())} of {targets.numel()} number tokens in `labels` have no finite "
-            "value in `number_labels`; both must be built from the same program."
+            "value in `number_labels` or no quantity in `number_quantities`; all must be built from the same program."
         )
-    squared_error = (numbers[:, :-1][is_number] - targets).square().sum()
-    if denominator is None:
-        denominator = max(targets.numel(), 1)
-    return squared_error / denominator
+    total = head.loss(parameters[:, :-1][is_number], targets).sum()
+    return total / (max(targets.numel(), 1) if denominator is None else denominator)
 
 
-__all__ = ["NumericHead", "NumericLinear", "number_loss"]
+__all__ = ["NUMBER_HEADS", "Float32Module", "NumericHead", "NumericLinear", "number_loss"]

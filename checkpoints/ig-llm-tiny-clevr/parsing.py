@@ -5,10 +5,10 @@ forward, so that the time is linear in the text whatever it holds.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from .errors import SceneProgramError, checked_number, quote, unexpected
-from .rotations import representation_size
+from .rotations import Rotation, nearest_rotation, representation_size
 from .scene_program import SceneObject, SceneProgram, check_same_kind, object_from_attributes
 from .vocabulary import (
     ATTRIBUTES,
@@ -48,19 +48,34 @@ def parse_program(text: str, *, rotation: str = "6d", numbers: Sequence[float] |
         TypeError: If `text` is not a str.
         ValueError: If `rotation` is not a representation.
     """
-    if not isinstance(text, str):
-        raise TypeError(f"text must be a str, got {quote(text)}")
-    representation_size(rotation)
-    return _Parser(text, rotation, numbers).program()
+    return _Parser(text, rotation, numbers, Rotation).program()
+
+
+def parse_predicted_program(
+    text: str, *, rotation: str = "6d", numbers: Sequence[float] | None = None
+) -> SceneProgram:
+    """As `parse_program`, for what a model has written: numbers that define no rotation are read by
+    `nearest_rotation`, so that every text of the grammar is a scene, and still is one with three decimals."""
+    return _Parser(text, rotation, numbers, nearest_rotation).program()
 
 
 class _Parser:
     """A place in the text that moves forward only, one method per rule of the grammar."""
 
-    def __init__(self, text: str, rotation: str, numbers: Sequence[float] | None) -> None:
+    def __init__(
+        self,
+        text: str,
+        rotation: str,
+        numbers: Sequence[float] | None,
+        make_rotation: Callable[[tuple[float, ...], str], Rotation],
+    ) -> None:
+        if not isinstance(text, str):
+            raise TypeError(f"text must be a str, got {quote(text)}")
+        representation_size(rotation)
         self.text = text
         self.rotation = rotation
         self.numbers = numbers
+        self.make_rotation = make_rotation
         self.numbers_read = 0
         self.position = MAX_PROGRAM_CHARACTERS
         self.end = len(text)
@@ -92,7 +107,7 @@ class _Parser:
         self.take(_PUNCTUATION, "(")
         attributes, places = self.arguments()
         try:
-            scene_object = object_from_attributes(attributes, self.rotation)
+            scene_object = object_from_attributes(attributes, self.rotation, self.make_rotation)
         except SceneProgramError as error:
             raise self.located(error, places.get(error.attribute, self.position - 1)) from None
         try:

@@ -1,6 +1,6 @@
 """Processor of IG-LLM: image and scene program in, model inputs out, and generated tokens back to a scene."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -8,9 +8,20 @@ from transformers import BatchFeature, PreTrainedConfig, PreTrainedTokenizerBase
 from transformers.image_processing_utils import BaseImageProcessor
 
 from .image_processing_igllm import IGLLMImageProcessor
+from .rotations import representation_size
+from .scene_grammar import SceneGrammar
 from .scene_prediction import ScenePrediction
 from .scene_program import SceneProgram
-from .terminals import NUMBER_STYLES, Terminal, decode_terminals, encode_terminals, number_token_id, program_terminals
+from .terminals import (
+    NUMBER_STYLES,
+    EncodedTerminals,
+    Terminal,
+    decode_terminals,
+    encode_terminals,
+    number_token_id,
+    program_terminals,
+)
+from .vocabulary import NO_QUANTITY, NUM_TOKEN
 
 PUBLISHED_PROMPT = "<image>\nWhat Python Blender code could be used to produce the scene?"
 PUBLISHED_ANSWER_PREFIX = "The scene can be produced with:\n```python\n"
@@ -28,10 +39,13 @@ class IGLLMProcessor(ProcessorMixin):
         num_image_tokens (`int`, defaults to 576): Placeholders per image; the model's `image_seq_length`.
         prompt (`str`): Text before the answer, with one `<image>` in it.
         answer_prefix, answer_suffix (`str`): Text around the program in the answer.
-        rotation (`str`, defaults to `"6d"`): Representation of rotations in the program text.
+        rotation (`str`, defaults to `"6d"`): Representation of full rotations in the model's text and numbers.
         numbers (`"token"`, `"char"` or `"text"`, defaults to `"token"`):
             `"token"` writes `[NUM]` and leaves values to the numeric head; the others write digits.
         image_token (`str`, defaults to `"<image>"`): Placeholder token.
+        num_token (`str`, defaults to `"[NUM]"`):
+            The token that stands for a number if `numbers="token"`: one that was added for it, or a rare one of a
+            vocabulary that must not grow (the published way). Programs as text always say `[NUM]`.
     """
 
     def __init__(
@@ -46,11 +60,13 @@ class IGLLMProcessor(ProcessorMixin):
         rotation: str = "6d",
         numbers: str = "token",
         image_token: str = "<image>",
+        num_token: str = NUM_TOKEN,
     ):
         if numbers not in NUMBER_STYLES:
             raise ValueError(f"numbers must be one of {', '.join(NUMBER_STYLES)}; got {numbers!r}.")
         if prompt.count(image_token) != 1:
             raise ValueError(f"prompt must hold {image_token!r} once, got {prompt!r}.")
+        representation_size(rotation)
         if num_image_tokens < 1:
             raise ValueError(f"num_image_tokens must be positive, got {num_image_tokens}.")
         self.num_image_tokens = num_image_tokens
@@ -60,11 +76,12 @@ class IGLLMProcessor(ProcessorMixin):
         self.rotation = rotation
         self.numbers = numbers
         self.image_token = image_token
+        self.num_token = num_token
         image_token_id = tokenizer.convert_tokens_to_ids(image_token)
         if not isinstance(image_token_id, int) or image_token_id == tokenizer.unk_token_id:
             raise ValueError(f"The tokenizer has no token {image_token!r}; add it as a special token.")
         self.image_token_id = image_token_id
-        self.num_token_id = number_token_id(tokenizer) if numbers == "token" else None
+        self.num_token_id = number_token_id(tokenizer, num_token) if numbers == "token" else None
         super().__init__(image_processor, tokenizer, chat_template=chat_template)
 
     @classmethod
@@ -115,8 +132,9 @@ class IGLLMProcessor(ProcessorMixin):
             augmentation: `rng`, `shuffle_attributes` and `sample_synonyms` of `program_terminals`.
 
         Returns:
-            `input_ids`, `attention_mask`, `labels` (-100 at prompt and padding) and `number_labels` (NaN where there
-            is no number token), each (B, L), and `pixel_values` if there are images.
+            `input_ids`, `attention_mask`, `labels` (-100 at prompt and padding), `number_labels` (NaN where there is
+            no number token) and `number_quantities` (index in `QUANTITIES` at number tokens and at digits of numbers,
+            `NO_QUANTITY` elsewhere), each (B, L), and `pixel_values` if there are images.
         """
         prompt = self.encode_prompt_text()
         answers = [self.encode_answer(scene, **augmentation) for scene in scenes]
@@ -128,14 +146,25 @@ class IGLLMProcessor(ProcessorMixin):
         return BatchFeature(inputs)
 
     def decode_scene(
-        self, sequences: torch.Tensor, numbers: torch.Tensor | None = None, prompt_length: int | None = None
+        self,
+        sequences: torch.Tensor,
+        numbers: torch.Tensor | None = None,
+        prompt_length: int | None = None,
+        *,
+        number_stds: torch.Tensor | None = None,
+        truncated: torch.Tensor | None = None,
+        word_probabilities: Sequence[Sequence[Mapping[str, float]]] | None = None,
     ) -> list[ScenePrediction]:
-        """Turn the result of `generate` into scenes.
+        """Turn the result of `generate_scene` or `generate` into scenes.
 
         Args:
             sequences (`torch.Tensor` (B, T)): Prompts and answers, as in `.sequences`.
             numbers (`torch.Tensor` (B, T), *optional*): As in `.numbers`; required if `numbers="token"`.
             prompt_length (`int`, *optional*): Tokens before the answer; by default those of `encode_prompt`.
+            number_stds (`torch.Tensor` (B, T), *optional*): As in `.number_stds`.
+            truncated (`torch.BoolTensor` (B,), *optional*):
+                As in `.truncated`; by default the answers without an end token.
+            word_probabilities (*optional*): As in `.word_probabilities`.
 
         Raises:
             `ValueError`: If the sequences do not begin with the prompt of `encode_prompt` and no length is given, or
@@ -143,25 +172,45 @@ class IGLLMProcessor(ProcessorMixin):
         """
         if prompt_length is None:
             prompt_length = self._own_prompt_length(sequences)
-        answers = sequences[:, prompt_length:].tolist()
-        if self.numbers != "token":
-            return [self._decode_answer(ids, None) for ids in answers]
-        if numbers is None:
+        if numbers is None and self.numbers == "token":
             raise ValueError("This processor writes numbers as [NUM]: pass `numbers`, the values from `generate`.")
-        answer_values = numbers[:, prompt_length:].tolist()
-        return [self._decode_answer(ids, values) for ids, values in zip(answers, answer_values, strict=True)]
+        answers = sequences[:, prompt_length:].tolist()
+        count = len(answers)
+        values, stds = (
+            count * [None] if given is None else given[:, prompt_length:].tolist() for given in (numbers, number_stds)
+        )
+        cut = count * [None] if truncated is None else truncated.tolist()
+        words = count * [None] if word_probabilities is None else word_probabilities
+        return [self._decode_answer(*answer) for answer in zip(answers, values, stds, cut, words, strict=True)]
+
+    def make_grammar(self, scenes: Iterable[SceneProgram], max_objects: int | None = None) -> SceneGrammar:
+        """The grammar of these scenes' family in this processor's tokens and wording, for `model.set_grammar`.
+
+        Args:
+            scenes: The training scenes, or some that show all that there is ([`SceneGrammar.from_scenes`]).
+            max_objects (`int`, *optional*): Most objects of a program; by default the most that occur in `scenes`.
+        """
+        return SceneGrammar.from_scenes(
+            (scene.with_rotation(self.rotation) for scene in scenes),
+            self.tokenizer,
+            numbers=self.numbers,
+            prefix=self.answer_prefix,
+            suffix=self.answer_suffix,
+            max_objects=max_objects,
+            num_token=self.num_token,
+        )
 
     def encode_prompt_text(self) -> list[int]:
         """Token ids of the prompt, with a placeholder for every image token and the tokenizer's start token."""
         text = self.prompt.replace(self.image_token, self.image_token * self.num_image_tokens)
         return list(self.tokenizer(text)["input_ids"])
 
-    def encode_answer(self, scene: SceneProgram, **augmentation: Any) -> tuple[list[int], list[float]]:
-        """Token ids of prefix, program, suffix and end token, and the values of the number tokens in their order."""
-        program = program_terminals(scene, numbers=self.numbers, **augmentation)
+    def encode_answer(self, scene: SceneProgram, **augmentation: Any) -> EncodedTerminals:
+        """Prefix, program (rotations in the processor's own representation), suffix and end token as token ids."""
+        program = program_terminals(scene.with_rotation(self.rotation), numbers=self.numbers, **augmentation)
         terminals = [*_fixed_terminals(self.answer_prefix), *program, *_fixed_terminals(self.answer_suffix)]
-        ids, values = encode_terminals(terminals, self.tokenizer)
-        return [*ids, self.tokenizer.eos_token_id], values
+        ids, values, quantities = encode_terminals(terminals, self.tokenizer, self.num_token)
+        return EncodedTerminals([*ids, self.tokenizer.eos_token_id], values, [*quantities, NO_QUANTITY])
 
     def _own_prompt_length(self, sequences: torch.Tensor) -> int:
         """Length of this processor's prompt, which must open every sequence."""
@@ -170,17 +219,44 @@ class IGLLMProcessor(ProcessorMixin):
             raise ValueError("The sequences do not begin with this processor's own prompt: pass prompt_length.")
         return len(prompt)
 
-    def _decode_answer(self, ids: list[int], values: list[float] | None) -> ScenePrediction:
+    def _decode_answer(
+        self,
+        ids: list[int],
+        values: list[float] | None,
+        stds: list[float] | None,
+        truncated: bool | None,
+        words: Sequence[Mapping[str, float]] | None,
+    ) -> ScenePrediction:
         """One answer, up to its end token, as a prediction."""
-        if self.tokenizer.eos_token_id in ids:
+        has_end = self.tokenizer.eos_token_id in ids
+        if has_end:
             ids = ids[: ids.index(self.tokenizer.eos_token_id)]
-        # Token by token: terminals are tokenised alone, so a SentencePiece tokenizer begins each with a space of its
-        # own, which decoding the sequence as a whole would write into the words.
-        text = decode_terminals([[token_id] for token_id in ids], self.tokenizer)
-        if values is None:
-            return ScenePrediction.from_text(text, rotation=self.rotation)
-        numbers = tuple(values[place] for place, token_id in enumerate(ids) if token_id == self.num_token_id)
-        return ScenePrediction.from_text(text, numbers, rotation=self.rotation)
+
+        def at_numbers(row: list[float] | None) -> list[float] | None:
+            if row is None or self.num_token_id is None:
+                return None
+            return [value for value, token_id in zip(row, ids, strict=False) if token_id == self.num_token_id]
+
+        return ScenePrediction.from_text(
+            self._decode_text(ids),
+            at_numbers(values),
+            rotation=self.rotation,
+            number_stds=at_numbers(stds),
+            confidences=words,
+            truncated=not has_end if truncated is None else truncated,
+        )
+
+    def _decode_text(self, ids: list[int]) -> str:
+        """The text of an answer.
+
+        Token by token: terminals are tokenised alone, so a SentencePiece tokenizer begins each with a space of its
+        own, which decoding the sequence as a whole would write into the words. The number token is `[NUM]`, whatever
+        its own text is (`num_token`).
+        """
+        texts = {token_id: decode_terminals([[token_id]], self.tokenizer) for token_id in set(ids)}
+        if self.num_token_id is not None:
+            texts[self.num_token_id] = NUM_TOKEN
+        return "".join(texts[token_id] for token_id in ids)
 
 
 def _fixed_terminals(text: str) -> list[Terminal]:
@@ -189,19 +265,21 @@ def _fixed_terminals(text: str) -> list[Terminal]:
 
 
 def _pad_right(
-    prompt: list[int], answers: list[tuple[list[int], list[float]]], pad_token_id: int, num_token_id: int | None
+    prompt: list[int], answers: list[EncodedTerminals], pad_token_id: int, num_token_id: int | None
 ) -> dict[str, torch.Tensor]:
-    """Batch `answers` (ids, values) behind one `prompt` as tensors (B, L)."""
-    shape = len(answers), len(prompt) + max(len(ids) for ids, _ in answers)
+    """Batch `answers` behind one `prompt` as tensors (B, L)."""
+    shape = len(answers), len(prompt) + max(len(answer.ids) for answer in answers)
     input_ids = torch.full(shape, pad_token_id)
     attention_mask = torch.zeros(shape, dtype=torch.long)
     labels = torch.full(shape, IGNORE_INDEX)
     number_labels = torch.full(shape, torch.nan)
-    for row, (ids, values) in enumerate(answers):
+    number_quantities = torch.full(shape, NO_QUANTITY)
+    for row, (ids, values, quantities) in enumerate(answers):
         answer, end = torch.tensor(ids), len(prompt) + len(ids)
         input_ids[row, :end] = torch.tensor(prompt + ids)
         attention_mask[row, :end] = 1
         labels[row, len(prompt) : end] = answer
+        number_quantities[row, len(prompt) : end] = torch.tensor(quantities)
         if num_token_id is not None:
             number_labels[row, len(prompt) : end][answer == num_token_id] = torch.tensor(values)
     return {
@@ -209,6 +287,7 @@ def _pad_right(
         "attention_mask": attention_mask,
         "labels": labels,
         "number_labels": number_labels,
+        "number_quantities": number_quantities,
     }
 
 

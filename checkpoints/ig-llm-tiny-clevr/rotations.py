@@ -3,7 +3,7 @@
 R maps object to world coordinates, angles are in radians (SCENE_PROGRAM, "Rotations").
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,6 +16,9 @@ REPRESENTATION_SIZES = {"euler_int": 3, "euler": 3, "aa": 3, "quat": 4, "6d": 6,
 
 _DEGENERATE = 1e-8  # lengths (and lengths relative to their row) under this define no direction
 _ORTHONORMAL_TOLERANCE = 1e-4  # lets float32 matrices through
+_SHOWN_PRECISION = 1e-3  # of the three decimals of a program
+# Beside directions of length 1 it decides only what they leave open; its entries differ so that it always decides.
+_IDENTITY_PULL = 1e-8 * np.diag([1.002, 1.001, 1.0])
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,31 @@ class Rotation:
         if not is_rotation_matrix(matrix):
             raise ValueError(f"expected a (3, 3) rotation matrix, got {matrix.tolist()}")
         return cls(tuple(float(value) for value in _FROM_MATRIX[representation](matrix)), representation)
+
+
+def nearest_rotation(values: Sequence[float], representation: str) -> Rotation:
+    """The rotation that predicted `values` mean: defined for all numbers, and with three decimals still the same.
+
+    Where `Rotation` refuses values (zeros, parallel rows, no full rank), the directions that they do give are kept and
+    the identity's axes complete them by the smallest turn: zeros are the identity, parallel rows mean the first one.
+
+    Values that are canonical to three decimals are kept as they came; others become the canonical ones of the same
+    rotation, as three tiny numbers, for one, would be zeros once rounded.
+
+    Args:
+        values: As many as the representation has, each of magnitude <= `MAX_NUMBER`.
+        representation: A key of `REPRESENTATION_SIZES`, else `ValueError`.
+
+    Raises:
+        SceneProgramError: For a wrong count, or a number that is out of range or not finite.
+    """
+    numbers = checked_numbers(values, representation_size(representation), "rotation")
+    matrix = _TO_MATRIX[representation](np.array(numbers))
+    if matrix is None:
+        matrix, _ = _procrustes(_known_directions(np.array(numbers), representation) + _IDENTITY_PULL)
+    canonical = Rotation.from_matrix(matrix, representation)
+    is_canonical = np.allclose(canonical.values, numbers, rtol=0, atol=_SHOWN_PRECISION)
+    return Rotation(numbers, representation) if is_canonical else canonical
 
 
 def representation_size(representation: str) -> int:
@@ -141,12 +169,29 @@ def _rows_to_matrix(values: np.ndarray) -> np.ndarray | None:
 
 
 def _nine_to_matrix(values: np.ndarray) -> np.ndarray | None:
-    """The nearest rotation matrix (orthogonal Procrustes by SVD); `None` where it is not unique."""
-    left, singular, right = np.linalg.svd(values.reshape(3, 3))
+    """The nearest rotation matrix; `None` where it is not unique."""
+    matrix, margin = _procrustes(values.reshape(3, 3))
+    return None if margin < _DEGENERATE else matrix
+
+
+def _procrustes(values: np.ndarray) -> tuple[np.ndarray, float]:
+    """A rotation matrix nearest to `values` (3, 3), by SVD, and a margin that is 0 where there are several."""
+    left, singular, right = np.linalg.svd(values)
     sign = np.sign(np.linalg.det(left) * np.linalg.det(right))
-    if singular[1] + sign * singular[2] < _DEGENERATE:
-        return None
-    return (left * [1.0, 1.0, sign]) @ right
+    return (left * [1.0, 1.0, sign]) @ right, float(singular[1] + sign * singular[2])
+
+
+def _known_directions(values: np.ndarray, representation: str) -> np.ndarray:
+    """What `values` that define no rotation say about R: a matrix (3, 3) of length 1, or zeros."""
+    known = np.zeros((3, 3))
+    if representation == "9d":
+        known[:] = values.reshape(3, 3)
+    elif representation == "6d":
+        rows = values.reshape(2, 3)
+        first = 0 if np.linalg.norm(rows[0]) >= _DEGENERATE else 1  # the second only where there is no first
+        known[first] = rows[first]
+    length = np.linalg.norm(known)
+    return known / length if length >= _DEGENERATE else np.zeros((3, 3))
 
 
 def _matrix_to_euler(matrix: np.ndarray) -> np.ndarray:

@@ -1,8 +1,8 @@
 """Typed, immutable scenes and their JSON form (SCENE_PROGRAM)."""
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 from .errors import SceneProgramError, checked_number, checked_numbers, mismatch, quote, unexpected
 from .rotations import Rotation, representation_size
@@ -172,6 +172,11 @@ class SceneProgram:
         """The same scene with every number rounded half to even, never to -0.0."""
         return SceneProgram(tuple(scene_object.rounded(decimals) for scene_object in self.objects))
 
+    def with_rotation(self, representation: str) -> "SceneProgram":
+        """The same scene with its full rotations in another representation (a key of `REPRESENTATION_SIZES`)."""
+        representation_size(representation)
+        return SceneProgram(tuple(_in_representation(scene_object, representation) for scene_object in self.objects))
+
     def to_json(self) -> dict[str, object]:
         """`{"objects": [...]}` with numbers at full precision and absent attributes as absent keys."""
         return {"objects": [_object_to_json(scene_object) for scene_object in self.objects]}
@@ -209,12 +214,17 @@ def check_same_kind(first: SceneObject, other: SceneObject) -> None:
             raise mismatch(f"a rotation in {representation!r} like the first", other.rotation.representation)
 
 
-def object_from_attributes(attributes: dict[str, object], rotation: str) -> SceneObject:
+def object_from_attributes(
+    attributes: dict[str, object],
+    rotation: str,
+    make_rotation: Callable[[tuple[float, ...], str], Rotation] = Rotation,
+) -> SceneObject:
     """The one object that has exactly these attributes; their names decide its kind.
 
     Args:
         attributes: Name -> word, number or numbers, in any order; words are canonical.
         rotation: Representation of the numbers of a full rotation.
+        make_rotation: Makes it of numbers and representation.
 
     Raises:
         SceneProgramError: For a missing or foreign attribute or a wrong value; `attribute` names it.
@@ -230,7 +240,7 @@ def object_from_attributes(attributes: dict[str, object], rotation: str) -> Scen
         return ClevrObject(**attributes)  # type: ignore[arg-type]
     _check_names(attributes, ("color", "shape", "loc", "rotation"), ())
     values = checked_numbers(attributes["rotation"], representation_size(rotation), "rotation")
-    return PosedObject(**{**attributes, "rotation": Rotation(values, rotation)})  # type: ignore[arg-type]
+    return PosedObject(**{**attributes, "rotation": make_rotation(values, rotation)})  # type: ignore[arg-type]
 
 
 def _check_names(attributes: dict[str, object], required: tuple[str, ...], optional: tuple[str, ...]) -> None:
@@ -246,6 +256,13 @@ def _check_names(attributes: dict[str, object], required: tuple[str, ...], optio
 def _check_word(value: object, words: tuple[str, ...], attribute: str) -> None:
     if not isinstance(value, str) or value not in words:
         raise mismatch(f"one of {', '.join(words)}", value, attribute)
+
+
+def _in_representation(scene_object: SceneObject, representation: str) -> SceneObject:
+    """The object itself if it has no full rotation or one in this representation already, as written."""
+    if not isinstance(scene_object, PosedObject) or scene_object.rotation.representation == representation:
+        return scene_object
+    return replace(scene_object, rotation=Rotation.from_matrix(scene_object.rotation.matrix, representation))
 
 
 def _rounded(value: float, decimals: int) -> float:

@@ -5,12 +5,12 @@ Training, scoring and decoding all cut programs with `program_terminals` and tok
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from .scene_program import AttributeValue, ClevrObject, Point2D, SceneObject, SceneProgram
-from .vocabulary import NUM_TOKEN, SPELLINGS
+from .vocabulary import NO_QUANTITY, NUM_TOKEN, QUANTITIES, SPELLINGS
 
 if TYPE_CHECKING:  # the language alone starts without transformers
     from transformers import PreTrainedTokenizerBase
@@ -28,11 +28,13 @@ class Terminal:
             quotes) or `"number"`.
         text: As written; the texts of all terminals joined are the program.
         value: The unrounded number of a `"number"`, else `None`.
+        quantity: What a `"number"` is, one of `QUANTITIES`, else `None`.
     """
 
     kind: str
     text: str
     value: float | None = None
+    quantity: str | None = None
 
 
 def program_terminals(
@@ -77,46 +79,68 @@ def number_format(scene_object: SceneObject, numbers: str) -> str:
     return "+.3f" if numbers == "char" and not isinstance(scene_object, Point2D) else ".3f"
 
 
-def encode_terminal(terminal: Terminal, tokenizer: "PreTrainedTokenizerBase") -> list[int]:
-    """Token ids of one terminal, tokenised alone and without special tokens; of `[NUM]` the one id of that token.
+def encode_terminal(
+    terminal: Terminal, tokenizer: "PreTrainedTokenizerBase", num_token: str = NUM_TOKEN
+) -> list[int]:
+    """Token ids of one terminal, tokenised alone and without special tokens; of `[NUM]` the one id of `num_token`.
 
     Raises:
-        ValueError: If the tokenizer lacks `[NUM]` or gives no token for a text.
+        ValueError: If the tokenizer lacks `num_token` or gives no token for a text.
     """
     if terminal.kind == "number" and terminal.text == NUM_TOKEN:
-        return [number_token_id(tokenizer)]
+        return [number_token_id(tokenizer, num_token)]
     ids = tokenizer(terminal.text, add_special_tokens=False)["input_ids"]
     if not ids:
         raise ValueError(f"the tokenizer gives no token for {terminal.text!r}")
     return list(ids)
 
 
-def number_token_id(tokenizer: "PreTrainedTokenizerBase") -> int:
-    """Id of `[NUM]`; `ValueError` if it is not one token of this tokenizer's vocabulary."""
-    token_id = tokenizer.convert_tokens_to_ids(NUM_TOKEN)
+def number_token_id(tokenizer: "PreTrainedTokenizerBase", num_token: str = NUM_TOKEN) -> int:
+    """Id of the number token; `ValueError` if it is not one token of this tokenizer's vocabulary.
+
+    Args:
+        tokenizer: The model's.
+        num_token: `[NUM]`, or a rare token of a vocabulary that must not grow, re-used for numbers (as published).
+    """
+    token_id = tokenizer.convert_tokens_to_ids(num_token)
     if not isinstance(token_id, int) or token_id == tokenizer.unk_token_id:
-        raise ValueError(f"the tokenizer has no token {NUM_TOKEN!r}: add it with tokenizer.add_tokens")
+        raise ValueError(f"the tokenizer has no token {num_token!r}: add it with tokenizer.add_tokens")
     return token_id
 
 
-def encode_terminals(
-    terminals: Iterable[Terminal], tokenizer: "PreTrainedTokenizerBase"
-) -> tuple[list[int], list[float]]:
-    """Token ids of a program, each terminal tokenised alone, and the values of its `[NUM]` tokens in their order.
+class EncodedTerminals(NamedTuple):
+    """A program as token ids.
 
-    Numbers written as digits add ids and no value, so that values and `[NUM]` ids always go in pairs.
+    Attributes:
+        ids: Token ids, each terminal tokenised alone.
+        values: Values of the `[NUM]` tokens in their order. Numbers written as digits add none, so that values and
+            `[NUM]` ids always go in pairs.
+        quantities: For each token its index in `QUANTITIES` if it belongs to a number, else `NO_QUANTITY`.
     """
+
+    ids: list[int]
+    values: list[float]
+    quantities: list[int]
+
+
+def encode_terminals(
+    terminals: Iterable[Terminal], tokenizer: "PreTrainedTokenizerBase", num_token: str = NUM_TOKEN
+) -> EncodedTerminals:
+    """Tokenise a program terminal by terminal; errors as in `encode_terminal`."""
     ids: list[int] = []
     values: list[float] = []
+    quantities: list[int] = []
     encoded: dict[tuple[str, str], list[int]] = {}  # fixed texts and words repeat on every line
     for terminal in terminals:
         key = (terminal.kind, terminal.text)
         if key not in encoded:
-            encoded[key] = encode_terminal(terminal, tokenizer)
+            encoded[key] = encode_terminal(terminal, tokenizer, num_token)
         ids += encoded[key]
+        quantity = NO_QUANTITY if terminal.quantity is None else QUANTITIES.index(terminal.quantity)
+        quantities += len(encoded[key]) * [quantity]
         if terminal.text == NUM_TOKEN and terminal.value is not None:
             values.append(terminal.value)
-    return ids, values
+    return EncodedTerminals(ids, values, quantities)
 
 
 def decode_terminals(pieces: Iterable[Sequence[int]], tokenizer: "PreTrainedTokenizerBase") -> str:
@@ -139,19 +163,20 @@ def _statement(attributes: list[tuple[str, AttributeValue]], number_text: str) -
         if isinstance(value, str):
             yield from (Terminal("fixed", "'"), Terminal("word", value), Terminal("fixed", "'"))
         elif isinstance(value, tuple):
-            for place, number in enumerate(value):
+            quantities = QUANTITIES[:3] if name == "loc" else (name,) * len(value)
+            for place, (number, quantity) in enumerate(zip(value, quantities, strict=True)):
                 yield Terminal("fixed", ", " if place else "(")
-                yield _number(number, number_text)
+                yield _number(number, number_text, quantity)
             yield Terminal("fixed", ")")
         else:
-            yield _number(value, number_text)
+            yield _number(value, number_text, name)
     yield Terminal("fixed", ")\n")
 
 
-def _number(value: float, number_text: str) -> Terminal:
-    if number_text == NUM_TOKEN:
-        return Terminal("number", NUM_TOKEN, value)
-    return Terminal("number", format(round(value, 3) + 0.0, number_text), value)  # + 0.0: never -0.000
+def _number(value: float, number_text: str, quantity: str) -> Terminal:
+    # + 0.0: never -0.000
+    text = NUM_TOKEN if number_text == NUM_TOKEN else format(round(value, 3) + 0.0, number_text)
+    return Terminal("number", text, value, quantity)
 
 
 def _merged(terminals: Iterable[Terminal]) -> list[Terminal]:

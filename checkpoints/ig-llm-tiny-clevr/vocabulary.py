@@ -31,6 +31,12 @@ SHAPES = tuple(SPELLINGS["shape"])
 ATTRIBUTES = ("x", "y", "size", "color", "material", "shape", "loc", "rotation")
 """Every attribute name, in canonical writing order."""
 
+QUANTITIES = ("x", "y", "z", "rotation")
+"""What a number is: a coordinate of `loc` or of a 2D point, or a yaw or any component of a rotation."""
+
+NO_QUANTITY = -1
+"""Stands for an index in `QUANTITIES` at a token that belongs to no number."""
+
 _CANONICAL = {
     attribute: {spelling: word for word, spellings in words.items() for spelling in spellings}
     for attribute, words in SPELLINGS.items()

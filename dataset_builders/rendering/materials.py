@@ -3,6 +3,8 @@
 import bpy
 
 from ..palette import RGB
+from .nodes import add_node
+from .textures import add_texture
 
 RUBBER_IOR = 1.25
 RUBBER_ROUGHNESS = 0.59
@@ -10,32 +12,60 @@ RUBBER_SHEEN = 0.2
 METAL_MIX = 0.6
 METAL_ROUGHNESS = (0.447, 0.1)
 GROUND_GRAY = 0.8
+TRIM_GRAY = 0.03
+
+# A linear RGBA colour, or the socket that computes one.
+Color = tuple[float, ...] | bpy.types.NodeSocket
 
 
-def make_material(kind: str, color: RGB) -> bpy.types.Material:
-    """Create a material of `kind` "metal" or "rubber" in a linear RGB colour; KeyError for another kind."""
+def make_material(kind: str, color: RGB, texture: int | None = None) -> bpy.types.Material:
+    """Create a material of `kind` "metal" or "rubber" in a linear RGB colour, multiplied by a texture if given.
+
+    Raises:
+        KeyError: for another kind.
+        ValueError: for a texture out of [0, `NUM_TEXTURES`).
+    """
     material, tree = _new_material(kind)
-    _connect_surface(tree, _SHADERS[kind](tree, (*color, 1.0)))
+    shown: Color = (*color, 1.0)
+    if texture is not None:
+        shown = _multiplied(tree, color, add_texture(tree, texture))
+    _connect_surface(tree, _SHADERS[kind](tree, shown))
+    material.diffuse_color = (*color, 1.0)
+    return material
+
+
+def trim_material() -> bpy.types.Material:
+    """The dark grey of tyres, glass and screw caps: one material for all objects of the session."""
+    name = "trim"
+    if name in bpy.data.materials:
+        return bpy.data.materials[name]
+    material = make_material("rubber", (TRIM_GRAY,) * 3)
+    material.name = name
     return material
 
 
 def make_ground_material() -> bpy.types.Material:
     """Create the matte grey of the ground plane."""
     material, tree = _new_material("ground")
-    _connect_surface(tree, _add(tree, "ShaderNodeBsdfDiffuse", Color=(GROUND_GRAY, GROUND_GRAY, GROUND_GRAY, 1.0)))
+    gray = (GROUND_GRAY, GROUND_GRAY, GROUND_GRAY, 1.0)
+    _connect_surface(tree, add_node(tree, "ShaderNodeBsdfDiffuse", Color=gray))
+    material.diffuse_color = gray
     return material
 
 
 def make_principled_copy(material: bpy.types.Material) -> bpy.types.Material:
-    """Create the Principled BSDF nearest to one of this module's materials: the only kind that glTF export knows."""
+    """Create the Principled BSDF nearest to one of this module's materials: the only kind that glTF export knows.
+
+    It has the material's plain colour: a procedural texture cannot be exported.
+    """
     copy, tree = _new_material(material.name)
-    # Every surface here has its colour in the first node that has one, and is metal exactly if it has no diffuse node.
+    color = copy.diffuse_color = tuple(material.diffuse_color)
+    # A surface here is metal exactly if it has no diffuse node.
     nodes = material.node_tree.nodes if material.node_tree else []
-    color = next(tuple(node.inputs["Color"].default_value) for node in nodes if "Color" in node.inputs)
     is_metal = not any(node.type == "BSDF_DIFFUSE" for node in nodes)
     roughness = sum(METAL_ROUGHNESS) / 2 if is_metal else RUBBER_ROUGHNESS
     principled = {"Base Color": color, "Metallic": float(is_metal), "Roughness": roughness}
-    _connect_surface(tree, _add(tree, "ShaderNodeBsdfPrincipled", **principled))
+    _connect_surface(tree, add_node(tree, "ShaderNodeBsdfPrincipled", **principled))
     return copy
 
 
@@ -47,14 +77,12 @@ def _new_material(name: str) -> tuple[bpy.types.Material, bpy.types.NodeTree]:
     return material, material.node_tree
 
 
-def _add(tree: bpy.types.NodeTree, kind: str, **inputs: object) -> bpy.types.NodeSocket:
-    """Add a node, set or link its inputs by socket name, and return its first output."""
-    node = tree.nodes.new(kind)
-    for name, value in inputs.items():
-        if isinstance(value, bpy.types.NodeSocket):
-            tree.links.new(value, node.inputs[name])
-        else:
-            node.inputs[name].default_value = value
+def _multiplied(tree: bpy.types.NodeTree, color: RGB, factor: bpy.types.NodeSocket) -> bpy.types.NodeSocket:
+    # The two inputs of this node share one name, so they are set by position.
+    node = tree.nodes.new("ShaderNodeVectorMath")
+    node.operation = "MULTIPLY"
+    node.inputs[0].default_value = color
+    tree.links.new(factor, node.inputs[1])
     return node.outputs[0]
 
 
@@ -80,22 +108,22 @@ def _connect_surface(tree: bpy.types.NodeTree, surface: bpy.types.NodeSocket) ->
     tree.links.new(surface, output.inputs["Surface"])
 
 
-def _glossy(tree: bpy.types.NodeTree, color: tuple[float, ...], roughness: float) -> bpy.types.NodeSocket:
-    socket = _add(tree, "ShaderNodeBsdfAnisotropic", Color=color, Roughness=roughness)
+def _glossy(tree: bpy.types.NodeTree, color: Color, roughness: float) -> bpy.types.NodeSocket:
+    socket = add_node(tree, "ShaderNodeBsdfAnisotropic", Color=color, Roughness=roughness)
     socket.node.distribution = "GGX"
     return socket
 
 
-def _metal(tree: bpy.types.NodeTree, color: tuple[float, ...]) -> bpy.types.NodeSocket:
+def _metal(tree: bpy.types.NodeTree, color: Color) -> bpy.types.NodeSocket:
     rough, smooth = METAL_ROUGHNESS
     return _mix(tree, METAL_MIX, _glossy(tree, color, rough), _glossy(tree, color, smooth))
 
 
-def _rubber(tree: bpy.types.NodeTree, color: tuple[float, ...]) -> bpy.types.NodeSocket:
-    diffuse = _add(tree, "ShaderNodeBsdfDiffuse", Color=color)
-    sheen = _add(tree, "ShaderNodeBsdfSheen", Color=color)
+def _rubber(tree: bpy.types.NodeTree, color: Color) -> bpy.types.NodeSocket:
+    diffuse = add_node(tree, "ShaderNodeBsdfDiffuse", Color=color)
+    sheen = add_node(tree, "ShaderNodeBsdfSheen", Color=color)
     body = _mix(tree, RUBBER_SHEEN, diffuse, sheen)
-    fresnel = _add(tree, "ShaderNodeFresnel", IOR=RUBBER_IOR)
+    fresnel = add_node(tree, "ShaderNodeFresnel", IOR=RUBBER_IOR)
     return _mix(tree, fresnel, body, _glossy(tree, (1.0, 1.0, 1.0, 1.0), RUBBER_ROUGHNESS))
 
 

@@ -1,4 +1,8 @@
-"""Blender meshes by shape name; the three of CLEVR are bevelled, of radius (or half side) 1, around the origin."""
+"""Blender meshes by shape name.
+
+The three of CLEVR are bevelled, of radius (or half side) 1, around the origin; all others are 1 m along the longest
+side of their box, whose centre is the origin.
+"""
 
 from collections.abc import Callable
 
@@ -6,7 +10,9 @@ import bmesh
 import bpy
 import numpy as np
 
+from ..shape_library import make_shape
 from .airplane import make_airplane_mesh
+from .library_mesh import to_blender_mesh
 
 # Looked at beside real CLEVR images: edges catch light without losing the shape's outline.
 BEVEL = 0.06
@@ -15,12 +21,18 @@ ROUND_SEGMENTS = 96
 
 
 def make_shape_mesh(shape: str) -> bpy.types.Mesh:
-    """Create a `cube`, `cylinder` or `sphere` with smooth normals, or the `airplane`.
+    """Create a `cube`, `cylinder` or `sphere` with smooth normals, the `airplane`, or a shape of the library.
+
+    The first material slot is empty: it is for the object's own material.
 
     Raises:
         KeyError: for another shape.
     """
-    return _MAKERS[shape]()
+    if shape not in _MAKERS:
+        return to_blender_mesh(shape, make_shape(shape))
+    mesh = _MAKERS[shape]()
+    mesh.materials.append(None)
+    return mesh
 
 
 def _make_cube() -> bpy.types.Mesh:

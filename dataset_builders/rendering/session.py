@@ -4,7 +4,7 @@ import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import bpy
@@ -40,23 +40,41 @@ class RenderSession:
         build_stage(bpy.context.scene, stage)
         self._camera = _add_camera(bpy.context.scene)
         self._meshes: dict[str, bpy.types.Mesh] = {}
-        self._materials: dict[tuple[str, str], bpy.types.Material] = {}
+        self._materials: dict[tuple[str, str, int | None], bpy.types.Material] = {}
         self._placed: list[bpy.types.Object] = []
         self._lamps: dict[str, bpy.types.Object] = {}
 
-    def place(self, objects: Iterable[SceneObject], camera: Camera, lights: tuple[AreaLight, ...]) -> None:
-        """Fill the Blender scene with these objects, the camera and the lamps in place of what was there."""
+    def place(
+        self,
+        objects: Sequence[SceneObject],
+        camera: Camera,
+        lights: tuple[AreaLight, ...],
+        textures: Sequence[int | None] = (),
+    ) -> None:
+        """Fill the Blender scene with these objects, the camera and the lamps in place of what was there.
+
+        Raises:
+            ValueError: if there are textures, but not one (or None) for each object.
+        """
+        if textures and len(textures) != len(objects):
+            raise ValueError(f"{len(objects)} objects need as many textures, got {len(textures)}")
         self._clear()
         self._place_lights(lights)
-        for number, item in enumerate(objects, start=1):
-            placed = self._place_object(item)
+        for number, (item, texture) in enumerate(zip(objects, textures or [None] * len(objects), strict=True), start=1):
+            placed = self._place_object(item, texture)
             placed.pass_index = number
             self._placed.append(placed)
         _aim_camera(self._camera, camera)
 
-    def render(self, objects: Iterable[SceneObject], camera: Camera, lights: tuple[AreaLight, ...]) -> np.ndarray:
-        """Render one scene and return its picture, (height, width, 3) uint8."""
-        self.place(objects, camera, lights)
+    def render(
+        self,
+        objects: Sequence[SceneObject],
+        camera: Camera,
+        lights: tuple[AreaLight, ...],
+        textures: Sequence[int | None] = (),
+    ) -> np.ndarray:
+        """Render one scene and return its picture, (height, width, 3) uint8; `textures` as for `place`."""
+        self.place(objects, camera, lights, textures)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "image.png"
             bpy.context.scene.render.filepath = str(path)
@@ -80,7 +98,7 @@ class RenderSession:
         for light in lights:
             _aim_lamp(self._lamps[light.name], light)
 
-    def _place_object(self, item: SceneObject) -> bpy.types.Object:
+    def _place_object(self, item: SceneObject, texture: int | None) -> bpy.types.Object:
         if isinstance(item, Point2D):
             raise ValueError(f"{item} is flat: it is drawn, not rendered")
         placed = bpy.data.objects.new(item.shape, self._mesh(item.shape))
@@ -94,20 +112,19 @@ class RenderSession:
             placed.rotation_euler = Matrix(item.rotation.matrix.tolist()).to_euler()
         placed.location = item.loc
         placed.material_slots[0].link = "OBJECT"  # one mesh, a material for each object
-        placed.material_slots[0].material = self._material(kind, item.color)
+        placed.material_slots[0].material = self._material(kind, item.color, texture)
         bpy.context.scene.collection.objects.link(placed)
         return placed
 
     def _mesh(self, shape: str) -> bpy.types.Mesh:
         if shape not in self._meshes:
             self._meshes[shape] = make_shape_mesh(shape)
-            self._meshes[shape].materials.append(None)
         return self._meshes[shape]
 
-    def _material(self, kind: str, color: str) -> bpy.types.Material:
-        if (kind, color) not in self._materials:
-            self._materials[kind, color] = make_material(kind, named_color(color))
-        return self._materials[kind, color]
+    def _material(self, kind: str, color: str, texture: int | None) -> bpy.types.Material:
+        if (kind, color, texture) not in self._materials:
+            self._materials[kind, color, texture] = make_material(kind, named_color(color), texture)
+        return self._materials[kind, color, texture]
 
 
 @contextlib.contextmanager

@@ -183,7 +183,7 @@ def _open_cabin(body: Body) -> list[Part]:
     front, top = body.cabin[1] * body.length, body.top[1] * body.length
     side, height = 0.4 * body.width, body.roof - 0.05
     frame = [(front, side, body.belt - 0.05), (top, 0.86 * side, height), (top, -0.86 * side, height), (front, -side, body.belt - 0.05)]
-    glass = loft(np.array([[(x + d, y, z) for x, y, z in frame] for d in (0.0, 0.015)])[:, ::-1].transpose(0, 1, 2))
+    glass = loft(np.array([[(x + d, y, z) for x, y, z in frame] for d in (0.0, 0.015)]))
     parts = [tube(np.array(frame), 0.035, 8), glass.as_trim()]
     well = box((0.33 * body.length, 0.76 * body.width, 0.1), 0.04).moved(-0.02 * body.length, 0.0, body.belt - 0.02)
     seat = box((0.16, 0.5, 0.6), 0.07, 2).turned("y", -12).moved(-0.1 * body.length, 0.24 * body.width, body.belt + 0.12)

@@ -176,7 +176,7 @@ def _shell(frame: Frame, rng: np.random.Generator) -> list[Part]:
         inner = np.column_stack([x + 0.16 * (1 - 0.7 * share) * (y / width) ** 2, y])
         outline = np.concatenate([inner[::-1] + (0.022, 0.0), inner - (0.008, 0.0)])
         rings.append(np.column_stack([outline[::-1], np.full(len(outline), z - 0.03)]))
-    return [loft(np.stack(rings)[:, ::-1])]
+    return [loft(np.stack(rings))]
 
 
 def _cushion_back(frame: Frame, rng: np.random.Generator) -> list[Part]:

@@ -1,5 +1,7 @@
 """Plane outlines and curves in space: what solids are lofted, turned and swept from."""
 
+from itertools import pairwise
+
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
@@ -28,29 +30,11 @@ def rounded_rectangle(width: float, height: float, radius: float, segments: int 
 
 
 def smooth(points: np.ndarray | list[tuple[float, ...]], count: int) -> np.ndarray:
-    """Return `count` points of a smooth curve through all of (N, k) that nowhere swings beyond its neighbours."""
+    """Return about `count` points of a smooth curve through all of (N, k) that never swings beyond its neighbours."""
     known = np.asarray(points, dtype=float)
-    steps = np.linalg.norm(np.diff(known, axis=0), axis=1)
-    place = np.concatenate([[0.0], np.cumsum(steps)])
+    lengths = np.linalg.norm(np.diff(known, axis=0), axis=1)
+    place = np.concatenate([[0.0], np.cumsum(lengths)])
     # The given points stay, so that a bottle keeps its edges; the rest is spread along the length.
-    free = np.linspace(0.0, place[-1], max(2, count - len(known) + 2))[1:-1]
-    return PchipInterpolator(place, known)(np.sort(np.concatenate([place, free])))
-
-
-def round_corners(points: np.ndarray | list[tuple[float, float]], radius: float, segments: int = 4) -> np.ndarray:
-    """Replace every inner corner of an open polyline (N, 2) by an arc-like curve that starts `radius` away from it.
-
-    Next to short edges the curve starts at their middle.
-    """
-    known = np.asarray(points, dtype=float)
-    rounded = [known[:1]]
-    t = np.linspace(0.0, 1.0, segments + 1)[:, None]
-    for before, corner, after in zip(known, known[1:], known[2:], strict=False):
-        start = corner + _shortened(before - corner, radius)
-        end = corner + _shortened(after - corner, radius)
-        rounded.append((1 - t) ** 2 * start + 2 * t * (1 - t) * corner + t**2 * end)  # a quadratic Bezier curve
-    return np.concatenate([*rounded, known[-1:]])
-
-
-def _shortened(edge: np.ndarray, length: float) -> np.ndarray:
-    return edge * min(0.5, length / np.linalg.norm(edge))
+    pieces = np.maximum(1, np.rint(count * lengths / place[-1])).astype(int).tolist()
+    dense = [np.linspace(*ends, steps, endpoint=False) for ends, steps in zip(pairwise(place), pieces, strict=True)]
+    return PchipInterpolator(place, known)(np.concatenate([*dense, place[-1:]]))

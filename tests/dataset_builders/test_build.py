@@ -26,7 +26,7 @@ def column_bytes(path: Path) -> dict[str, Any]:
 
 
 def test_every_split_of_the_family_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "_render_missing_shards", lambda plan, workers: write_shard(plan, 0))
+    monkeypatch.setattr(build, "render_shards", lambda plan, *_, **__: write_shard(plan, 0))
     build_family("clevr_cogent", tmp_path, **TINY)
     shards_of = {path.name for path in tmp_path.glob("clevr_cogent/*.parquet")}
     assert shards_of == {"train-00000.parquet", "val_id-00000.parquet", "val_ood-00000.parquet"}

@@ -31,7 +31,7 @@ def test_arguments_reach_the_builder(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_all_splits_and_the_benchmark_sizes_are_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plans: list[SplitPlan] = []
-    monkeypatch.setattr(build, "_render_missing_shards", lambda plan, workers: plans.append(plan))
+    monkeypatch.setattr(build, "render_shards", lambda plan, *_, **__: plans.append(plan))
     monkeypatch.setattr(build, "write_dataset_card", lambda out: None)
     monkeypatch.setattr(build, "write_contact_sheet", lambda plan: None, raising=False)
     assert main(["build", "clevr", "--out", str(tmp_path)]) == 0
@@ -107,10 +107,10 @@ def test_failures_of_workers_are_one_line(
     failure: Exception,
     expected: str,
 ) -> None:
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise failure
 
-    monkeypatch.setattr(build, "_render_missing_shards", fail)
+    monkeypatch.setattr(build, "render_shards", fail)
     code, error = run(capsys, "clevr", "--out", str(tmp_path))
     assert code == 2
     assert expected in error

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import tiny
 from datasets import Dataset
+from datasets import load_dataset
 from huggingface_hub import ModelCard, metadata_load
 from local_hub import TOKEN, logged_in_hub, run_fresh
 from peft import LoraConfig
@@ -23,7 +24,7 @@ from trl import SFTConfig
 from dataset_builders.dataset_card import write_dataset_card
 from dataset_builders.painters import Painter, Picture
 from dataset_builders.shards import SplitPlan, claim_folder, render_shard
-from modeling_igllm import IGLLMForSceneProgram
+from modeling_igllm import IGLLMForSceneProgram, parse_program
 from trl_scripts import sft
 from trl_scripts.cli import main as igllm
 from trl_scripts.errors import CommandError
@@ -101,8 +102,16 @@ def test_the_whole_checkpoint_arrives_and_nothing_else(pushed):
     code = {path.name for path in pushed.out.glob("*.py")}
     assert {"modeling_igllm.py", "processing_igllm.py", "scene_program.py"} <= code
     saved = {"model.safetensors", "config.json", "generation_config.json", "processor_config.json"}
+    saved |= {"custom_generate/generate.py"}
     assert files == code | saved | {"tokenizer.json", "tokenizer_config.json", "README.md", ".gitattributes"}
     assert (pushed.out / "training_args.bin").exists() and list((pushed.out / "features").rglob("*.safetensors"))
+
+
+def test_the_model_knows_the_grammar_of_its_training_scenes(pushed):
+    scenes = [parse_program(text) for text in load_dataset(str(pushed.folder / "scenes"), split="train")["program"]]
+    grammar = json.loads(text_of(pushed, "config.json"))["grammar"]
+    assert grammar == tiny.make_processor().make_grammar(scenes).to_dict()
+    assert grammar["max_objects"] == max(len(scene) for scene in scenes)
 
 
 def test_nothing_pushed_names_a_folder_of_this_machine_or_needs_the_base(pushed):
@@ -148,7 +157,7 @@ def test_a_fresh_python_runs_the_code_on_the_card(pushed, tmp_path):
     script = f"""
 {usage}
 import hashlib
-weights = b"".join(value.numpy().tobytes() for name, value in sorted(model.state_dict().items()))
+weights = b"".join(value.numpy().tobytes() for name, value in sorted(to_scene.model.state_dict().items()))
 print(json.dumps([prediction.text, hashlib.sha256(weights).hexdigest()]))
 """
     pushed.repository.add_commit("main", "newer and broken", {})  # what a pinned revision protects from

@@ -70,8 +70,11 @@ def test_saving_what_was_loaded_gives_the_same_file(name: str, tmp_path: Path) -
     make_model(name).save_pretrained(tmp_path / "first")
     IGLLMForSceneProgram.from_pretrained(tmp_path / "first").save_pretrained(tmp_path / "second")
     assert (tmp_path / "second" / WEIGHTS).read_bytes() == (tmp_path / "first" / WEIGHTS).read_bytes()
-    first, second = (json.loads((tmp_path / part / "config.json").read_text()) for part in ("first", "second"))
-    assert second == first
+    configs = [json.loads((tmp_path / part / "config.json").read_text()) for part in ("first", "second")]
+    for config in configs:
+        for part in ("vision_config", "text_config"):
+            config[part].pop("dtype", None)  # known once the model has been loaded
+    assert configs[1] == configs[0]
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -136,11 +139,13 @@ def test_a_weight_too_many_is_named(tmp_path: Path, warnings_of_transformers: Ca
     assert_same_weights(loaded, model)
 
 
-def test_a_weight_of_another_shape_is_an_error(tmp_path: Path) -> None:
+def test_a_weight_of_another_shape_is_an_error(tmp_path: Path, warnings_of_transformers: Callable[[], str]) -> None:
     model = make_model("dinov2_smollm")
     model.save_pretrained(tmp_path)
-    with pytest.raises(RuntimeError, match=r"numeric_head\.layers\.3"):
+    with pytest.raises(RuntimeError, match="report"):
         IGLLMForSceneProgram.from_pretrained(tmp_path, number_bins=8)
+    assert "numeric_head.layers.3.weight" in warnings_of_transformers()
+    assert "MISMATCH" in warnings_of_transformers()
     loaded, report = load_with_report(tmp_path, number_bins=8, ignore_mismatched_sizes=True)
     assert {entry[0] for entry in report["mismatched_keys"]} == {
         "numeric_head.layers.3.weight",
@@ -200,17 +205,26 @@ def test_a_state_dict_fits_strictly(name: str) -> None:
 
 
 @every_case
-@pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
-def test_copies_are_whole_and_independent(name: str, copied: Callable) -> None:
+def test_deep_copies_are_whole_and_independent(name: str) -> None:
     model = make_grammatical(name)
     expected = model.generate_scene(**prompts(name), max_new_tokens=60).sequences
-    twin = copied(model)
+    twin = copy.deepcopy(model)
     assert_same_weights(twin, model)
     assert (twin.lm_head.weight is twin.get_input_embeddings().weight) == (name in TIED)
     assert torch.equal(twin.generate_scene(**prompts(name), max_new_tokens=60).sequences, expected)
     for parameter in twin.parameters():
         parameter.data.zero_()
     assert torch.equal(model.generate_scene(**prompts(name), max_new_tokens=60).sequences, expected)
+
+
+@every_case
+def test_a_model_can_be_sent_to_another_process(name: str) -> None:
+    # Before its first pass: transformers' towers then get hooks that cannot be pickled.
+    model = make_grammatical(name)
+    twin = pickle.loads(pickle.dumps(model))
+    assert_same_weights(twin, model)
+    output, expected = (each.generate_scene(**prompts(name), max_new_tokens=60) for each in (twin, model))
+    assert torch.equal(output.sequences, expected.sequences)
 
 
 def test_a_loaded_model_is_in_evaluation_mode_and_can_be_trained(tmp_path: Path) -> None:

@@ -1,0 +1,108 @@
+"""One mesh file of a user as a normalised `ShapeMesh`, read by trimesh.
+
+trimesh rather than Blender's own importers, which end the whole process on some broken files (a PLY header with a
+count of ten digits) and silently drop bad faces of others; on sound files the two agree (tests). Only the geometry is
+read: the scene program gives the colour, so that materials and textures, and with them every path that a file names,
+are left alone.
+"""
+
+import io
+import re
+from pathlib import Path
+from typing import Never
+
+import numpy as np
+import trimesh
+
+from .shape_library import ShapeMesh
+
+# Rows are the new x, y and z axes: front +x, up +z. OBJ has its front at -z and y up (ShapeNetCore v2; Blender's
+# default too), glTF its front at +z and y up (its specification); PLY says nothing and is taken as it is.
+_AXES = {
+    ".obj": np.array([[0, 0, -1], [-1, 0, 0], [0, 1, 0]]),
+    ".glb": np.array([[0, 0, 1], [1, 0, 0], [0, 1, 0]]),
+    ".ply": np.eye(3),
+}
+SUFFIXES = tuple(_AXES)
+MAX_FACES = 1_000_000  # of one mesh: a worker's memory holds several
+DECIMALS = 6  # of a metre, as the shape library
+_RELATIVE_INDEX = re.compile(rb"^f[ \t][^\n]*?[ \t]-\d", re.MULTILINE)
+
+
+class MeshError(ValueError):
+    """A mesh file that cannot be used; the message is the reason and does not name the file."""
+
+
+def import_mesh(path: Path) -> ShapeMesh:
+    """Read an .obj, .glb or .ply file: box centred at the origin, longest side 1 m, front +x, up +z.
+
+    No other file is opened, whatever this one names. Equal points become one vertex; faces without area and doubles
+    of other faces are left out. Faces of more than three corners are cut into fans, which is right for convex ones.
+
+    Raises:
+        MeshError: if the file does not load or holds no surface.
+        OSError: if it cannot be read.
+    """
+    suffix = path.suffix.lower()
+    points, faces = _load(path.read_bytes(), suffix)
+    if len(faces) > MAX_FACES:
+        raise MeshError(f"it has {len(faces)} faces, more than {MAX_FACES}: decimate it")
+    if faces.size and not 0 <= faces.min() <= faces.max() < len(points):
+        raise MeshError(f"its faces name vertices {faces.min()} to {faces.max()}, counted from 0, of {len(points)}")
+    if not np.isfinite(points[faces]).all():
+        raise MeshError("it has coordinates that are no finite numbers")
+    points, faces = _with_area(_normalized(points @ _AXES[suffix].T), faces)
+    if not len(faces):
+        raise MeshError("it holds no faces, or none with an area")
+    vertices, faces = _weld(np.round(_normalized(points), DECIMALS) + 0.0, faces)  # no negative zeros
+    vertices.flags.writeable = False
+    triangles = tuple(map(tuple, faces.tolist()))
+    return ShapeMesh(vertices, triangles, (False,) * len(triangles))
+
+
+def _load(data: bytes, suffix: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return points (N, 3) float64 and triangles (F, 3), both possibly empty."""
+    if suffix == ".obj" and _RELATIVE_INDEX.search(data):
+        raise MeshError("its faces count vertices backwards (negative numbers), which trimesh misreads")
+    try:
+        mesh = trimesh.load_scene(
+            io.BytesIO(data), file_type=suffix[1:], resolver=_NoOtherFiles(), skip_materials=True, process=False
+        ).to_mesh()
+        points, faces = np.array(mesh.vertices, dtype=np.float64), np.array(mesh.faces)
+    except MeshError:
+        raise
+    except Exception as error:  # what a parser may raise on arbitrary bytes is anything
+        raise MeshError(f"trimesh cannot read it: {type(error).__name__}: {error}") from error
+    return points.reshape(-1, 3), faces.reshape(-1, 3)
+
+
+class _NoOtherFiles(dict[str, bytes]):
+    """In place of the files that a mesh file names."""
+
+    def __missing__(self, name: str) -> Never:
+        raise MeshError(f"it needs another file, {name!r}: put everything into one .glb")
+
+
+def _normalized(points: np.ndarray) -> np.ndarray:
+    """Centre the box of points (N, 3) at the origin and scale its longest side to 1; one point stays as it is."""
+    if not len(points):
+        return points
+    low, high = points.min(axis=0) / 2, points.max(axis=0) / 2  # halves: twice a large number could overflow
+    extent = (high - low).max()
+    return (points - (low + high)) / 2 / extent if extent > 0 else points
+
+
+def _with_area(points: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Leave out triangles (F, 3) without area, and points that no triangle uses."""
+    first, second, third = points[faces].transpose(1, 0, 2)
+    faces = faces[np.linalg.norm(np.cross(second - first, third - first), axis=1) > 0]
+    used, corners = np.unique(faces, return_inverse=True)
+    return points[used], corners.reshape(-1, 3)
+
+
+def _weld(points: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Make one vertex of equal points, and leave out triangles that lost their area or are there twice."""
+    vertices, vertex_of = np.unique(points, axis=0, return_inverse=True)
+    vertices, faces = _with_area(vertices, vertex_of.reshape(-1)[faces])
+    _, kept = np.unique(np.sort(faces, axis=1), axis=0, return_index=True)
+    return vertices, faces[np.sort(kept)]

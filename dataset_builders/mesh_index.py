@@ -1,0 +1,111 @@
+"""Which meshes of a user's folder a build uses, kept beside its shards as `meshes.json`.
+
+Every mesh is read once before the first scene is drawn: the sampler needs their sizes, and what does not load is
+named then. The file says which mesh file each shape of a scene program is.
+"""
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from .camera import Vector3
+from .mesh_folder import MeshFolder
+from .mesh_import import MeshError, import_mesh
+from .whole_file import remove_leftovers, write_whole
+
+INDEX_NAME = "meshes.json"
+_CHUNK = 16  # meshes that a process is given at a time
+
+
+@dataclass(frozen=True)
+class MeshIndex:
+    """What was found in a folder of meshes.
+
+    Attributes:
+        sizes: name -> sides of its box in metres, of every mesh that loads, sorted by name.
+        left_out: relative path -> reason.
+    """
+
+    sizes: dict[str, Vector3]
+    left_out: dict[str, str]
+
+
+def index_meshes(meshes: Path, place: Path, workers: int, is_in_use: bool) -> MeshIndex:
+    """Read all meshes of a folder and write `place`/meshes.json; an index of the same files is used as it is.
+
+    Args:
+        meshes: folder in the layout of `MeshFolder`.
+        place: an existing folder.
+        workers: processes.
+        is_in_use: whether scenes were made with the index that may be there: another one is refused then.
+
+    Raises:
+        ValueError: if no mesh of the folder loads, or it is not the one of an index in use.
+        OSError: if the index cannot be written.
+        RuntimeError: if a process dies, for want of memory say.
+    """
+    folder, path = MeshFolder(meshes), place / INDEX_NAME
+    listing = _listing(folder)
+    if path.exists() and json.loads(path.read_text())["files"] == listing:
+        return read_index(path)
+    if path.exists() and is_in_use:
+        raise ValueError(f"{meshes} does not hold the meshes that are named in {path}: use another --out folder")
+    sizes, left_out = {}, {str(file): reason for file, reason in folder.left_out.items()}
+    for name, result in zip(folder.files, _read_all(folder, workers), strict=True):
+        if isinstance(result, str):
+            left_out[str(folder.files[name])] = result
+        else:
+            sizes[name] = result
+    if not sizes:
+        raise ValueError(f"no mesh in {meshes} loads; {next(iter(left_out.items()))}")
+    contents = {"files": listing, "sizes": sizes, "left_out": dict(sorted(left_out.items()))}
+    remove_leftovers(place, INDEX_NAME)
+    write_whole(path, lambda file: file.write_text(json.dumps(contents, indent=1) + "\n"))
+    return read_index(path)
+
+
+@cache
+def read_index(path: Path) -> MeshIndex:
+    """Read what `index_meshes` has written; OSError if it is not there."""
+    contents = json.loads(path.read_text())
+    sizes = {name: (x, y, z) for name, (x, y, z) in contents["sizes"].items()}
+    return MeshIndex(sizes, contents["left_out"])
+
+
+def _listing(folder: MeshFolder) -> dict[str, dict[str, Any]]:
+    """Name -> file and its length in bytes: what tells one folder from another."""
+    return {
+        name: {"file": file.as_posix(), "bytes": (folder.path / file).stat().st_size}
+        for name, file in folder.files.items()
+    }
+
+
+def _read_all(folder: MeshFolder, workers: int) -> Iterator[Vector3 | str]:
+    """Yield the size of each mesh, or why it does not load, in the order of `folder.files`."""
+    paths = [folder.path / file for file in folder.files.values()]
+    with ProcessPoolExecutor(min(workers, len(paths)), get_context("spawn")) as pool:
+        results = pool.map(_size_or_reason, paths, chunksize=_CHUNK)
+        try:
+            yield from tqdm(results, total=len(paths), unit="mesh", desc="meshes", mininterval=1.0)
+        except BrokenProcessPool as error:
+            raise RuntimeError(
+                f"a process died while reading the meshes of {folder.path}; use fewer --workers"
+            ) from error
+
+
+def _size_or_reason(path: Path) -> Vector3 | str:
+    try:
+        x, y, z = import_mesh(path).size.tolist()
+    except MeshError as error:
+        return str(error)
+    except OSError as error:
+        return f"it cannot be read: {error.strerror}"
+    return x, y, z
