@@ -2,6 +2,7 @@
 
 import atexit
 import functools
+import logging
 import multiprocessing
 import os
 import sys
@@ -19,9 +20,11 @@ from tqdm import tqdm
 
 from .dataset_card import check_card_place, write_dataset_card
 from .families import FAMILIES
+from .mesh_index import index_meshes
 from .painters import Painter, PaintRequest
 from .shards import SplitPlan, claim_folder, render_shard
 
+_LOGGER = logging.getLogger(__name__)
 _POLL_SECONDS = 0.5
 # Blender keeps about 40 kB of every picture it has rendered; fresh workers every few shards keep memory flat.
 _SHARDS_PER_WORKER = 3
@@ -42,6 +45,7 @@ def build_family(
     samples: int = 16,
     workers: int | None = None,
     ground_truth: bool = False,
+    meshes: Path | None = None,
 ) -> None:
     """Render a benchmark family into `out` as Parquet shards with a dataset card.
 
@@ -56,10 +60,12 @@ def build_family(
         samples: Cycles samples per pixel before denoising.
         workers: Blender processes; one per core when None.
         ground_truth: also fill the columns `instance_mask` and `depth`.
+        meshes: folder of the user's shapes (`MeshFolder`), for families that take them; what does not load is named
+            on standard error and left out.
 
     Raises:
-        ValueError: for a bad family, split or number, a folder built with other parameters, or one with a README.md
-            of something else; nothing has been rendered then.
+        ValueError: for a bad family, split or number, a folder of meshes without any, a folder built with other
+            parameters, or one with a README.md of something else; nothing has been rendered then.
         OSError: if the folder cannot be written.
         ImportError: if bpy is not installed.
         RuntimeError: if a worker process dies.
@@ -75,6 +81,7 @@ def build_family(
         resolution=resolution,
         samples=samples,
         ground_truth=ground_truth,
+        meshes=meshes,
     )
     for plan in plans:
         render_shards(plan, range(plan.num_shards), workers or os.cpu_count() or 1, show_progress=True)
@@ -91,6 +98,7 @@ def plan_build(
     resolution: tuple[int, int] | None = None,
     samples: int = 16,
     ground_truth: bool = False,
+    meshes: Path | None = None,
 ) -> list[SplitPlan]:
     """Check the parameters, claim the folders in `out` and return what is to be rendered, split by split.
 
@@ -102,14 +110,26 @@ def plan_build(
     known = FAMILIES[family]
     width, height = resolution or known.resolution
     sizes = {split: known.split_size(split) if num_scenes is None else num_scenes for split in splits or known.splits}
+    meshes = None if meshes is None else meshes.resolve()
     plans = [
-        SplitPlan(out, family, split, size, seed, width, height, samples, ground_truth)
+        SplitPlan(out, family, split, size, seed, width, height, samples, ground_truth, meshes)
         for split, size in sizes.items()
     ]
     check_card_place(out)
+    if meshes is not None:
+        _index_meshes(meshes, plans)
     for plan in plans:
         claim_folder(plan)
     return plans
+
+
+def _index_meshes(meshes: Path, plans: list[SplitPlan]) -> None:
+    """Write the index of a folder of meshes beside the shards, and name what is left out."""
+    plans[0].folder.mkdir(parents=True, exist_ok=True)
+    is_in_use = any(plans[0].folder.glob("[!.]*.parquet"))  # not what a killed build was writing
+    index = index_meshes(meshes, plans[0].folder, os.cpu_count() or 1, is_in_use)
+    for path, reason in index.left_out.items():
+        _LOGGER.warning("left out %s: %s", meshes / path, reason)
 
 
 def render_shards(
@@ -207,8 +227,7 @@ def _painter(family: str, request: PaintRequest) -> Painter:
 
 
 def _work(plan: SplitPlan, shard: int) -> None:
-    request = PaintRequest(plan.width, plan.height, plan.samples, plan.ground_truth, _threads)
-    for _ in render_shard(plan, shard, _painter(plan.family, request)):
+    for _ in render_shard(plan, shard, _painter(plan.family, plan.paint_request(_threads))):
         with _rendered.get_lock():
             _rendered.value += 1
         if _stop.is_set():

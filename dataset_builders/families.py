@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from .clevr_sampler import sample_clevr_scene
 from .painters import Painter, PaintRequest, make_clevr_painter, make_disc_painter, make_studio_painter
 from .sampled_scene import SampledScene
+from .shapenet import sample_shapenet_scene
 from .six_dof import sample_six_dof_scene
 from .so3 import sample_so3_scene
 from .two_d import sample_two_d_scene
@@ -15,14 +16,16 @@ from .two_d import sample_two_d_scene
 class Family:
     """One benchmark family: default `resolution` (width, height), scenes by split, sampler and painter.
 
-    `sample(family, split, seed, index)` draws one scene; `make_painter` makes what renders such scenes.
+    `sample(family, split, seed, index)` draws one scene; `make_painter` makes what renders such scenes. A family that
+    `takes_meshes` may be drawn from a `ShapeCatalog` of the user's, the fifth argument of `sample`.
     """
 
     name: str
     resolution: tuple[int, int]
     split_sizes: dict[str, int]
-    sample: Callable[[str, str, int, int], SampledScene]
+    sample: Callable[..., SampledScene]
     make_painter: Callable[[PaintRequest], Painter]
+    takes_meshes: bool = False
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -39,6 +42,7 @@ class Family:
 _CLEVR_SIZES = {"train": 4000, "val_id": 1000}  # published
 _SIZES = {"train": 10_000, "val_id": 1000}  # ours: the other families' were not published
 _SIZES_WITH_OOD = {**_SIZES, "val_ood": 1000}
+_SHAPENET_SIZES = {**_SIZES, "val_ood_texture": 1000, "val_ood_shape": 1000}
 FAMILIES = {
     family.name: family
     for family in (
@@ -47,5 +51,6 @@ FAMILIES = {
         Family("two_d", (336, 336), _SIZES_WITH_OOD, sample_two_d_scene, make_disc_painter),
         Family("so3", (256, 256), _SIZES_WITH_OOD, sample_so3_scene, make_studio_painter),
         Family("six_dof", (256, 256), _SIZES, sample_six_dof_scene, make_studio_painter),
+        Family("shapenet", (256, 256), _SHAPENET_SIZES, sample_shapenet_scene, make_clevr_painter, takes_meshes=True),
     )
 }

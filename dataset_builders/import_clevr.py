@@ -124,7 +124,7 @@ def _imported_row(published: _PublishedSplit, position: int, split: str) -> dict
         "image": {"bytes": _checked_png(published.images / filename), "path": None},
         "scene": {
             "objects": [
-                {**clevr_attributes(item), "pixel_coords": list(pixel), "visible_pixels": None}
+                {**clevr_attributes(item), "pixel_coords": list(pixel), "visible_pixels": None, "texture": None}
                 for item, pixel in objects
             ],
             "camera": None,

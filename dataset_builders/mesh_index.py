@@ -19,23 +19,42 @@ from tqdm import tqdm
 from .camera import Vector3
 from .mesh_folder import MeshFolder
 from .mesh_import import MeshError, import_mesh
+from .shape_library import ShapeMesh
 from .whole_file import remove_leftovers, write_whole
 
 INDEX_NAME = "meshes.json"
 _CHUNK = 16  # meshes that a process is given at a time
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MeshIndex:
     """What was found in a folder of meshes.
 
     Attributes:
+        files: name -> path in the folder, sorted by name.
         sizes: name -> sides of its box in metres, of every mesh that loads, sorted by name.
-        left_out: relative path -> reason.
+        left_out: path in the folder -> reason.
     """
 
+    files: dict[str, str]
     sizes: dict[str, Vector3]
     left_out: dict[str, str]
+
+
+@dataclass(frozen=True)
+class IndexedMeshes:
+    """A folder of meshes and the `meshes.json` that was made of it: what a worker needs to render them."""
+
+    folder: Path
+    index: Path
+
+    def load(self, name: str) -> ShapeMesh:
+        """Read the mesh called `name`; ValueError if it does not load any more, OSError if it cannot be read."""
+        path = self.folder / read_index(self.index).files[name]
+        try:
+            return import_mesh(path)
+        except MeshError as error:
+            raise ValueError(f"{path} has changed since {self.index} was made: {error}") from error
 
 
 def index_meshes(meshes: Path, place: Path, workers: int, is_in_use: bool) -> MeshIndex:
@@ -69,6 +88,7 @@ def index_meshes(meshes: Path, place: Path, workers: int, is_in_use: bool) -> Me
     contents = {"files": listing, "sizes": sizes, "left_out": dict(sorted(left_out.items()))}
     remove_leftovers(place, INDEX_NAME)
     write_whole(path, lambda file: file.write_text(json.dumps(contents, indent=1) + "\n"))
+    read_index.cache_clear()
     return read_index(path)
 
 
@@ -76,8 +96,9 @@ def index_meshes(meshes: Path, place: Path, workers: int, is_in_use: bool) -> Me
 def read_index(path: Path) -> MeshIndex:
     """Read what `index_meshes` has written; OSError if it is not there."""
     contents = json.loads(path.read_text())
+    files = {name: entry["file"] for name, entry in contents["files"].items()}
     sizes = {name: (x, y, z) for name, (x, y, z) in contents["sizes"].items()}
-    return MeshIndex(sizes, contents["left_out"])
+    return MeshIndex(files, sizes, contents["left_out"])
 
 
 def _listing(folder: MeshFolder) -> dict[str, dict[str, Any]]:

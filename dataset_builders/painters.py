@@ -7,6 +7,7 @@ import numpy as np
 
 from modeling_igllm import Point2D
 
+from .mesh_index import IndexedMeshes
 from .sampled_scene import SampledScene
 from .two_d import draw_disc
 
@@ -37,13 +38,17 @@ class Painter:
 
 @dataclass(frozen=True)
 class PaintRequest:
-    """Size in pixels, Cycles samples, whether mask and depth are wanted too, and threads (0: all cores)."""
+    """Size in pixels, Cycles samples, whether mask and depth are wanted too, and threads (0: all cores).
+
+    Shapes are those of `meshes`, or else the project's own.
+    """
 
     width: int
     height: int
     samples: int
     ground_truth: bool = False
     threads: int = 0
+    meshes: IndexedMeshes | None = None
 
 
 def make_clevr_painter(request: PaintRequest) -> Painter:
@@ -81,7 +86,7 @@ def _make_blender_painter(request: PaintRequest, stage) -> Painter:  # type: ign
     from .rendering.settings import RenderQuality
 
     quality = RenderQuality(request.width, request.height, request.samples, threads=request.threads)
-    session = RenderSession(quality, stage)
+    session = RenderSession(quality, stage, None if request.meshes is None else request.meshes.load)
 
     def paint(scene: SampledScene) -> Picture:
         assert scene.camera is not None  # only flat scenes have none

@@ -18,7 +18,6 @@ from typing import Any, ClassVar
 import datasets
 
 from .families import FAMILIES
-from .painters import PaintRequest
 from .schema import FEATURES
 from .shards import SplitPlan, render_row
 
@@ -71,8 +70,7 @@ class SceneBuilder(datasets.GeneratorBasedBuilder):
         )
 
     def _generate_examples(self, plan: SplitPlan, shards: list[int]) -> Iterator[tuple[int, dict[str, Any]]]:
-        request = PaintRequest(plan.width, plan.height, plan.samples, plan.ground_truth, threads=1)
-        painter = FAMILIES[plan.family].make_painter(request)
+        painter = FAMILIES[plan.family].make_painter(plan.paint_request(threads=1))
         for shard in shards:
             for index in plan.shard_indices(shard):
                 yield index, render_row(plan, index, painter)
@@ -100,3 +98,15 @@ class So3Builder(SceneBuilder):
     """One object in all rotations: `train`, `val_id`, and `val_ood` in the 24 holes."""
 
     FAMILY = "so3"
+
+
+class SixDofBuilder(SceneBuilder):
+    """One object in any rotation, anywhere in view: `train`, `val_id`."""
+
+    FAMILY = "six_dof"
+
+
+class ShapenetBuilder(SceneBuilder):
+    """Textured objects of several categories: `train`, `val_id`, `val_ood_texture`, and `val_ood_shape`."""
+
+    FAMILY = "shapenet"

@@ -28,6 +28,7 @@ _OBJECT = {
     "rotation": _MATRIX,  # 3x3 rows, object to world
     "pixel_coords": _VECTOR,  # x right, y down in pixels, depth in metres along the optical axis
     "visible_pixels": Value("int32"),  # at 320x240
+    "texture": Value("int32"),  # number of the texture that multiplies the colour; not in the program
 }
 _SCENE = {
     "objects": List(_OBJECT),
@@ -100,13 +101,15 @@ def _mask_cell(mask: np.ndarray | None) -> dict[str, Any] | None:
 
 def _object_rows(scene: SampledScene, width: int, height: int) -> list[dict[str, Any]]:
     visible = scene.visible_pixels or (None,) * len(scene.objects)
+    textures = scene.textures or (None,) * len(scene.objects)
     return [
         {
             **_attributes(item),
             "pixel_coords": _pixel_coords(item, scene.camera, width, height),
             "visible_pixels": count,
+            "texture": texture,
         }
-        for item, count in zip(scene.objects, visible, strict=True)
+        for item, count, texture in zip(scene.objects, visible, textures, strict=True)
     ]
 
 

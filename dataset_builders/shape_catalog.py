@@ -16,13 +16,15 @@ UNSEEN_SHARE = 0.2  # of the shapes of a category, and of the textures
 Item = TypeVar("Item")
 
 
-def split_off_unseen(items: Sequence[Item]) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
-    """Return (trained, unseen) items, each in their order: a fixed choice for the same number of items.
+def fixed_choice() -> np.random.Generator:
+    """A new generator for choices that are the same for every split and seed."""
+    return np.random.default_rng(FAMILY_CODES["shapenet"])
 
-    At least one of two or more items is unseen.
-    """
+
+def split_off_unseen(items: Sequence[Item], rng: np.random.Generator) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
+    """Return (trained, unseen) items, each in their order; at least one of two or more is unseen."""
     count = max(round(UNSEEN_SHARE * len(items)), min(1, len(items) - 1))
-    unseen = set(np.random.default_rng(FAMILY_CODES["shapenet"]).permutation(len(items))[:count].tolist())
+    unseen = set(rng.permutation(len(items))[:count].tolist())
     trained = tuple(item for number, item in enumerate(items) if number not in unseen)
     return trained, tuple(item for number, item in enumerate(items) if number in unseen)
 
@@ -54,7 +56,8 @@ class ShapeCatalog:
         categories: dict[str, list[str]] = {}
         for name in self.names:
             categories.setdefault(name.partition("_")[0], []).append(name)
-        return [split_off_unseen(names) for names in categories.values()]
+        rng = fixed_choice()
+        return [split_off_unseen(names, rng) for names in categories.values()]
 
 
 @cache
@@ -66,6 +69,7 @@ def _library_size(name: str) -> Vector3:
 LIBRARY = ShapeCatalog(shape_names(), _library_size)
 
 
+@cache
 def catalog_of(index: MeshIndex) -> ShapeCatalog:
     """The catalog of a user's meshes."""
     return ShapeCatalog(tuple(index.sizes), index.sizes.__getitem__)

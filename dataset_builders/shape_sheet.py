@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 GAP = 2  # pixels between pictures
 JPEG_QUALITY = 85
 CAMERA_OFFSET = (2.6, -1.9, 1.6)  # metres from the middle of the shape
-FOCAL_LENGTH_MM = 100.0
+FOCAL_LENGTH_MM = 84.0
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parsed = parser.parse_args(arguments)
     session = RenderSession(RenderQuality(parsed.side, parsed.side, parsed.samples), CLEVR_STAGE)
     names = [name for name in shape_names() if not parsed.categories or name.partition("_")[0] in parsed.categories]
-    shapes = [render_shape(session, name, COLORS[number % len(COLORS)]) for number, name in enumerate(names)]
+    shapes = [render_shape(session, name, _color(number)) for number, name in enumerate(names)]
     _save(parsed.out / "shape_library.jpg", shapes, columns=VARIANTS // 2)
     if not parsed.categories:
         textures = [render_shape(session, "sofa_00", "cyan", texture) for texture in range(NUM_TEXTURES)]
@@ -56,6 +56,11 @@ def render_shape(session: "RenderSession", name: str, color: str, texture: int |
     x, y, z = CAMERA_OFFSET
     camera = Camera((x, y, z + middle), (0.0, 0.0, middle), FOCAL_LENGTH_MM)
     return session.render((item,), camera, CLEVR_LIGHTS, (texture,))
+
+
+def _color(number: int) -> str:
+    # One further in every row of eight, so that shapes of one kind differ.
+    return COLORS[(number + number // len(COLORS)) % len(COLORS)]
 
 
 def _save(path: Path, pictures: Sequence[np.ndarray], columns: int) -> None:

@@ -10,7 +10,7 @@ from .camera import Camera
 from .lights import CLEVR_LIGHTS
 from .random_streams import scene_stream
 from .sampled_scene import SampledScene
-from .shape_catalog import LIBRARY, ShapeCatalog, split_off_unseen
+from .shape_catalog import LIBRARY, ShapeCatalog, fixed_choice, split_off_unseen
 
 MIN_OBJECTS, MAX_OBJECTS = 3, 5
 GROUND_EXTENT = 2.0  # metres: x and y are drawn from [-2, 2]
@@ -18,7 +18,7 @@ MIN_BOX_DISTANCE = 0.1  # metres
 ROUNDING = 0.003  # metres: so much nearer may the three decimals of the program move two boxes
 PLACEMENT_TRIES = 50
 NUM_TEXTURES = 100
-TRAINED_TEXTURES, UNSEEN_TEXTURES = split_off_unseen(range(NUM_TEXTURES))
+TRAINED_TEXTURES, UNSEEN_TEXTURES = split_off_unseen(range(NUM_TEXTURES), fixed_choice())
 # It shows all places, up to 1 m above the ground, in a square or 4:3 picture.
 SHAPENET_CAMERA = Camera(location=(0.0, -9.6, 7.2), focal_length_mm=55.0)
 

@@ -11,9 +11,12 @@ import pyarrow.parquet as pq
 from datasets import Dataset
 
 from .families import FAMILIES
-from .painters import Painter
+from .mesh_index import INDEX_NAME, IndexedMeshes, read_index
+from .painters import Painter, PaintRequest
 from .random_streams import NUMBER_LIMIT
+from .sampled_scene import SampledScene
 from .schema import FEATURES, scene_row
+from .shape_catalog import catalog_of
 from .whole_file import remove_leftovers, write_whole
 
 SHARD_SIZE = 100
@@ -72,21 +75,46 @@ class SplitFiles:
 
 @dataclass(frozen=True)
 class SplitPlan(SplitFiles):
-    """A split to render. Equal plans give equal rows."""
+    """A split to render. Equal plans give equal rows.
+
+    `meshes` is a folder of the user's whose index lies beside the shards (`index_meshes`), or None.
+    """
 
     seed: int
     width: int
     height: int
     samples: int
     ground_truth: bool = False
+    meshes: Path | None = None
 
     def __post_init__(self) -> None:
         FAMILIES[self.family].split_size(self.split)  # refuses an unknown split
+        if self.meshes is not None and not FAMILIES[self.family].takes_meshes:
+            takers = ", ".join(family.name for family in FAMILIES.values() if family.takes_meshes)
+            raise ValueError(f"family {self.family!r} has shapes of its own, a folder of meshes is for {takers}")
         for name in ("num_scenes", "width", "height", "samples"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not 0 <= self.seed < NUMBER_LIMIT:
             raise ValueError(f"seed must be in [0, 2**32), got {self.seed}")
+
+    def parameters(self) -> dict[str, Any]:
+        """As of `SplitFiles`. The folder of meshes may move: what it holds is in its index."""
+        values = super().parameters()
+        del values["meshes"]
+        return values if self.meshes is None else {**values, "meshes": INDEX_NAME}
+
+    def sample(self, index: int) -> SampledScene:
+        """Draw one scene; OSError if the index of the meshes is gone."""
+        arguments: tuple[Any, ...] = (self.family, self.split, self.seed, index)
+        if self.meshes is not None:
+            arguments += (catalog_of(read_index(self.folder / INDEX_NAME)),)
+        return FAMILIES[self.family].sample(*arguments)
+
+    def paint_request(self, threads: int) -> PaintRequest:
+        """What to ask of a painter with so many threads (0: all cores)."""
+        meshes = None if self.meshes is None else IndexedMeshes(self.meshes, self.folder / INDEX_NAME)
+        return PaintRequest(self.width, self.height, self.samples, self.ground_truth, threads, meshes)
 
 
 def claim_folder(plan: SplitFiles) -> None:
@@ -137,7 +165,7 @@ def count_rows(path: Path) -> int:
 
 def render_row(plan: SplitPlan, index: int, painter: Painter) -> dict[str, Any]:
     """Sample and paint one scene and return its row in the layout of `FEATURES`."""
-    scene = FAMILIES[plan.family].sample(plan.family, plan.split, plan.seed, index)
+    scene = plan.sample(index)
     return scene_row(scene, painter.paint(scene), painter.bpy_version)
 
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers.cache_utils import Cache
 from transformers.modeling_outputs import ModelOutput
 
 from .answer_rows import AnswerRow, Question, Sampling, Segment
 from .grammar_automaton import GrammarAutomaton, ProgramCursor
+from .roomy_cache import make_roomy_cache
 from .vocabulary import MAX_NUMBER, NO_QUANTITY
 
 
@@ -71,7 +71,7 @@ class SceneDecoder:
         self.num_passes = 0
         self.rows: list[AnswerRow] = []  # those that are not done
         self.mask = torch.empty(0)  # (rows, columns of the cache)
-        self.cache: Cache | None = None
+        self.cache = make_roomy_cache(model.config.text_config)
 
     def decode(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **images: Any) -> SceneDecodeOutput:
         """Answer the prompts (B, L), left-padded; `images` as for `forward`."""
@@ -234,7 +234,7 @@ class SceneDecoder:
         if len(going_on) == len(self.rows):
             return
         self.rows = [self.rows[index] for index in going_on]
-        if self.rows and self.cache is not None:
+        if self.rows:
             keep = torch.tensor(going_on, device=self.mask.device)
             self.mask = self.mask[keep]
             self.cache.batch_select_indices(keep)

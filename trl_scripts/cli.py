@@ -49,13 +49,16 @@ def _add_cluster(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_build_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("family", help="clevr, clevr_cogent, two_d or so3")
+    parser.add_argument("family", help="clevr, clevr_cogent, two_d, so3, six_dof or shapenet")
     parser.add_argument("--split", help="one split (default: all of the family)")
     parser.add_argument("--num-scenes", type=_positive, help="scenes in each split (default: the benchmark's sizes)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resolution", type=_resolution, metavar="WxH", help="default: the benchmark's")
     parser.add_argument("--samples", type=_positive, default=16, help="Cycles samples per pixel, before denoising")
     parser.add_argument("--ground-truth", action="store_true", help="also fill the columns instance_mask and depth")
+    parser.add_argument(
+        "--meshes", type=Path, help="shapenet only: folder of your meshes, <category>/<id>/…/*.obj, .glb or .ply"
+    )
     parser.add_argument("--out", type=Path, required=True, help="dataset folder; finished shards in it are kept")
 
 

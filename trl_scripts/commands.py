@@ -35,6 +35,7 @@ def scene_arguments(parsed: argparse.Namespace) -> dict[str, Any]:
         "resolution": parsed.resolution,
         "samples": parsed.samples,
         "ground_truth": parsed.ground_truth,
+        "meshes": parsed.meshes,
     }
 
 

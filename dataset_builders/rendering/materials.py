@@ -3,7 +3,7 @@
 import bpy
 
 from ..palette import RGB
-from .nodes import add_node
+from .nodes import add_node, multiply
 from .textures import add_texture
 
 RUBBER_IOR = 1.25
@@ -28,7 +28,7 @@ def make_material(kind: str, color: RGB, texture: int | None = None) -> bpy.type
     material, tree = _new_material(kind)
     shown: Color = (*color, 1.0)
     if texture is not None:
-        shown = _multiplied(tree, color, add_texture(tree, texture))
+        shown = multiply(tree, color, add_texture(tree, texture))
     _connect_surface(tree, _SHADERS[kind](tree, shown))
     material.diffuse_color = (*color, 1.0)
     return material
@@ -75,15 +75,6 @@ def _new_material(name: str) -> tuple[bpy.types.Material, bpy.types.NodeTree]:
     assert material.node_tree is not None  # `use_nodes` has just made it
     material.node_tree.nodes.clear()
     return material, material.node_tree
-
-
-def _multiplied(tree: bpy.types.NodeTree, color: RGB, factor: bpy.types.NodeSocket) -> bpy.types.NodeSocket:
-    # The two inputs of this node share one name, so they are set by position.
-    node = tree.nodes.new("ShaderNodeVectorMath")
-    node.operation = "MULTIPLY"
-    node.inputs[0].default_value = color
-    tree.links.new(factor, node.inputs[1])
-    return node.outputs[0]
 
 
 def _mix(

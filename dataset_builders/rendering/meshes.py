@@ -10,7 +10,7 @@ import bmesh
 import bpy
 import numpy as np
 
-from ..shape_library import make_shape
+from ..shape_library import CREASE_DEGREES, ShapeMesh, make_shape
 from .airplane import make_airplane_mesh
 from .library_mesh import to_blender_mesh
 
@@ -32,6 +32,16 @@ def make_shape_mesh(shape: str) -> bpy.types.Mesh:
         return to_blender_mesh(shape, make_shape(shape))
     mesh = _MAKERS[shape]()
     mesh.materials.append(None)
+    return mesh
+
+
+def make_user_mesh(name: str, shape: ShapeMesh) -> bpy.types.Mesh:
+    """Create a mesh of a user's shape: shaded smooth, but for edges where faces meet at more than `CREASE_DEGREES`."""
+    mesh = bpy.data.meshes.new(name)
+    mesh.from_pydata(shape.vertices.tolist(), [], shape.faces)
+    mesh.materials.append(None)
+    mesh.shade_smooth()
+    mesh.set_sharp_from_angle(angle=np.radians(CREASE_DEGREES))
     return mesh
 
 

@@ -4,7 +4,7 @@ import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import bpy
@@ -17,24 +17,36 @@ from modeling_igllm import ClevrObject, Point2D, SceneObject
 from ..camera import Camera
 from ..palette import named_color
 from ..sampled_scene import AreaLight
+from ..shape_library import ShapeMesh
 from ..visibility import CLEVR_RADII
 from .materials import make_material
-from .meshes import make_shape_mesh
+from .meshes import make_shape_mesh, make_user_mesh
 from .settings import RenderQuality, apply_render_settings
 from .stage import CLEVR_STAGE, Stage, build_stage
 
 # What the objects of the posed families are made of.
 POSED_MATERIAL = "rubber"
+# Meshes of a user that are kept from scene to scene: one may be as large as the whole library.
+_KEPT_USER_MESHES = 16
 
 
 class RenderSession:
     """A Blender scene in this process that is refilled for every picture.
 
     Blender's state is global: one session per process, the latest one wins.
+
+    Args:
+        load_shape: gives the mesh of a shape by name, in place of the project's own shapes.
     """
 
-    def __init__(self, quality: RenderQuality, stage: Stage = CLEVR_STAGE) -> None:
+    def __init__(
+        self,
+        quality: RenderQuality,
+        stage: Stage = CLEVR_STAGE,
+        load_shape: Callable[[str], ShapeMesh] | None = None,
+    ) -> None:
         self.quality = quality
+        self._load_shape = load_shape
         bpy.ops.wm.read_factory_settings(use_empty=True)
         apply_render_settings(bpy.context.scene, quality)
         build_stage(bpy.context.scene, stage)
@@ -60,7 +72,9 @@ class RenderSession:
             raise ValueError(f"{len(objects)} objects need as many textures, got {len(textures)}")
         self._clear()
         self._place_lights(lights)
-        for number, (item, texture) in enumerate(zip(objects, textures or [None] * len(objects), strict=True), start=1):
+        for number, (item, texture) in enumerate(
+            zip(objects, textures or [None] * len(objects), strict=True), start=1
+        ):
             placed = self._place_object(item, texture)
             placed.pass_index = number
             self._placed.append(placed)
@@ -87,6 +101,8 @@ class RenderSession:
         for item in self._placed:
             bpy.data.objects.remove(item)  # meshes are shared and stay
         self._placed = []
+        while self._load_shape is not None and len(self._meshes) > _KEPT_USER_MESHES:
+            bpy.data.meshes.remove(self._meshes.pop(next(iter(self._meshes))))
 
     def _place_lights(self, lights: tuple[AreaLight, ...]) -> None:
         # Lamps come before all objects and are moved rather than made anew: Cycles picks a lamp by its place in a
@@ -118,7 +134,8 @@ class RenderSession:
 
     def _mesh(self, shape: str) -> bpy.types.Mesh:
         if shape not in self._meshes:
-            self._meshes[shape] = make_shape_mesh(shape)
+            load = self._load_shape
+            self._meshes[shape] = make_user_mesh(shape, load(shape)) if load else make_shape_mesh(shape)
         return self._meshes[shape]
 
     def _material(self, kind: str, color: str, texture: int | None) -> bpy.types.Material:

@@ -4,16 +4,19 @@ from collections.abc import Callable
 
 import bpy
 import numpy as np
+from mathutils import Matrix
 
-from .nodes import add_node
+from .nodes import add_node, multiply
 
-Maker = Callable[[bpy.types.NodeTree, bpy.types.NodeSocket, np.random.Generator], bpy.types.NodeSocket]
+Maker = Callable[[bpy.types.NodeTree, np.random.Generator], bpy.types.NodeSocket]
 
 NUM_TEXTURES = 100
 # Part of the identity of published pictures: never change it.
 _TEXTURE_SEED = 7
 # What the darkest places leave of a colour: one still sees which colour it is.
 _DARK = (0.12, 0.4)
+# Bricks are a flat pattern: laid in the plane of z and x + y, their rows show on all upright sides.
+_BRICK_TURN = tuple((Matrix.Rotation(-np.pi / 2, 3, "X") @ Matrix.Rotation(-np.pi / 4, 3, "Z")).to_euler())
 
 
 def add_texture(tree: bpy.types.NodeTree, texture: int) -> bpy.types.NodeSocket:
@@ -28,15 +31,20 @@ def add_texture(tree: bpy.types.NodeTree, texture: int) -> bpy.types.NodeSocket:
     if not 0 <= texture < NUM_TEXTURES:
         raise ValueError(f"there are textures 0 to {NUM_TEXTURES - 1}, got {texture}")
     rng = np.random.default_rng(np.random.SeedSequence([_TEXTURE_SEED, texture]))
-    place = tree.nodes.new("ShaderNodeTexCoord").outputs["Object"]
-    turned = add_node(
+    return _MAKERS[texture % len(_MAKERS)](tree, rng)
+
+
+def _place(
+    tree: bpy.types.NodeTree, rng: np.random.Generator, turn: tuple[float, ...] = (0.0, 0.0, 0.0), tilt: float = np.pi
+) -> bpy.types.NodeSocket:
+    """The point in the object's space, shifted and turned: Euler angles of `turn` and up to `tilt` more each way."""
+    return add_node(
         tree,
         "ShaderNodeMapping",
-        Vector=place,
+        Vector=tree.nodes.new("ShaderNodeTexCoord").outputs["Object"],
         Location=rng.uniform(-1, 1, 3).tolist(),
-        Rotation=rng.uniform(-np.pi, np.pi, 3).tolist(),
+        Rotation=(np.array(turn) + rng.uniform(-tilt, tilt, 3)).tolist(),
     )
-    return _MAKERS[texture % len(_MAKERS)](tree, turned, rng)
 
 
 def _between(
@@ -61,35 +69,41 @@ def _wave(
     return wave.node.outputs["Fac"]
 
 
-def _stripes(tree: bpy.types.NodeTree, place: bpy.types.NodeSocket, rng: np.random.Generator) -> bpy.types.NodeSocket:
-    edge = rng.uniform(0.3, 0.7)
+def _stripes(tree: bpy.types.NodeTree, rng: np.random.Generator) -> bpy.types.NodeSocket:
+    edge, place = rng.uniform(0.3, 0.7), _place(tree, rng)
     return _between(tree, _wave(tree, place, "X", rng.uniform(1.0, 4.0)), edge - 0.05, edge + 0.05, rng)
 
 
-def _plaid(tree: bpy.types.NodeTree, place: bpy.types.NodeSocket, rng: np.random.Generator) -> bpy.types.NodeSocket:
-    scale, edge = rng.uniform(1.2, 3.0), rng.uniform(0.5, 0.75)
-    bands = [_between(tree, _wave(tree, place, axis, scale), edge - 0.05, edge + 0.05, rng) for axis in "XYZ"]
-    sums = _math(tree, "ADD", _math(tree, "ADD", bands[0], bands[1]), bands[2])
-    return _math(tree, "DIVIDE", sums, 3.0)
+def _plaid(tree: bpy.types.NodeTree, rng: np.random.Generator) -> bpy.types.NodeSocket:
+    """Bands across all three axes; where they cross they darken twice."""
+    place = _place(tree, rng, tilt=0.2)
+    scale, edge, dark = rng.uniform(1.2, 3.0), rng.uniform(0.35, 0.65), rng.uniform(0.3, 0.5)
+    crossed = None
+    for axis in "XYZ":
+        inputs = {"From Min": edge - 0.04, "From Max": edge + 0.04, "To Min": dark, "To Max": 1.0}
+        band = add_node(tree, "ShaderNodeMapRange", Value=_wave(tree, place, axis, scale), **inputs)
+        crossed = band if crossed is None else multiply(tree, crossed, band)
+    assert crossed is not None  # there are three axes
+    return crossed
 
 
-def _checks(tree: bpy.types.NodeTree, place: bpy.types.NodeSocket, rng: np.random.Generator) -> bpy.types.NodeSocket:
-    checks = add_node(tree, "ShaderNodeTexChecker", Vector=place, Scale=rng.uniform(3.0, 11.0))
+def _checks(tree: bpy.types.NodeTree, rng: np.random.Generator) -> bpy.types.NodeSocket:
+    checks = add_node(tree, "ShaderNodeTexChecker", Vector=_place(tree, rng, tilt=0.3), Scale=rng.uniform(3.0, 11.0))
     return _between(tree, checks.node.outputs["Fac"], 0.0, 1.0, rng)
 
 
-def _dots(tree: bpy.types.NodeTree, place: bpy.types.NodeSocket, rng: np.random.Generator) -> bpy.types.NodeSocket:
-    distance = _voronoi(tree, place, rng.uniform(4.0, 11.0), rng.choice([0.0, 1.0]).item())
+def _dots(tree: bpy.types.NodeTree, rng: np.random.Generator) -> bpy.types.NodeSocket:
+    distance = _voronoi(tree, _place(tree, rng), rng.uniform(4.0, 11.0), rng.choice([0.0, 1.0]).item())
     edge = rng.uniform(0.3, 0.45)
     return _between(tree, distance.node.outputs["Distance"], edge - 0.03, edge + 0.03, rng)
 
 
-def _bricks(tree: bpy.types.NodeTree, place: bpy.types.NodeSocket, rng: np.random.Generator) -> bpy.types.NodeSocket:
+def _bricks(tree: bpy.types.NodeTree, rng: np.random.Generator) -> bpy.types.NodeSocket:
     dark = rng.uniform(*_DARK)
     bricks = add_node(
         tree,
         "ShaderNodeTexBrick",
-        Vector=place,
+        Vector=_place(tree, rng, _BRICK_TURN, tilt=0.1),
         Scale=rng.uniform(1.5, 4.0),
         Color1=(1.0, 1.0, 1.0, 1.0),
         Color2=(*[rng.uniform(0.6, 0.95)] * 3, 1.0),
@@ -99,33 +113,35 @@ def _bricks(tree: bpy.types.NodeTree, place: bpy.types.NodeSocket, rng: np.rando
     return bricks
 
 
-def _patches(tree: bpy.types.NodeTree, place: bpy.types.NodeSocket, rng: np.random.Generator) -> bpy.types.NodeSocket:
-    cells = _voronoi(tree, place, rng.uniform(3.0, 10.0), 1.0)
+def _patches(tree: bpy.types.NodeTree, rng: np.random.Generator) -> bpy.types.NodeSocket:
+    cells = _voronoi(tree, _place(tree, rng), rng.uniform(3.0, 10.0), 1.0)
     shade = add_node(tree, "ShaderNodeSeparateColor", Color=cells.node.outputs["Color"])
     return _between(tree, shade, 0.2, 0.8, rng)
 
 
-def _cracks(tree: bpy.types.NodeTree, place: bpy.types.NodeSocket, rng: np.random.Generator) -> bpy.types.NodeSocket:
-    cells = _voronoi(tree, place, rng.uniform(3.0, 8.0), rng.uniform(0.7, 1.0))
+def _cracks(tree: bpy.types.NodeTree, rng: np.random.Generator) -> bpy.types.NodeSocket:
+    cells = _voronoi(tree, _place(tree, rng), rng.uniform(3.0, 8.0), rng.uniform(0.7, 1.0))
     cells.node.feature = "DISTANCE_TO_EDGE"
     width = rng.uniform(0.03, 0.09)
     return _between(tree, cells.node.outputs["Distance"], width, width + 0.03, rng)
 
 
-def _clouds(tree: bpy.types.NodeTree, place: bpy.types.NodeSocket, rng: np.random.Generator) -> bpy.types.NodeSocket:
-    noise = add_node(tree, "ShaderNodeTexNoise", Vector=place, Scale=rng.uniform(2.5, 9.0), Detail=rng.uniform(0.0, 6.0))
+def _clouds(tree: bpy.types.NodeTree, rng: np.random.Generator) -> bpy.types.NodeSocket:
+    noise = add_node(
+        tree, "ShaderNodeTexNoise", Vector=_place(tree, rng), Scale=rng.uniform(2.5, 9.0), Detail=rng.uniform(0.0, 6.0)
+    )
     width = rng.uniform(0.02, 0.15)
     return _between(tree, noise.node.outputs["Fac"], 0.5 - width, 0.5 + width, rng)
 
 
-def _marble(tree: bpy.types.NodeTree, place: bpy.types.NodeSocket, rng: np.random.Generator) -> bpy.types.NodeSocket:
-    wave = _wave(tree, place, "X", rng.uniform(0.8, 2.5), distortion=rng.uniform(4.0, 14.0))
+def _marble(tree: bpy.types.NodeTree, rng: np.random.Generator) -> bpy.types.NodeSocket:
+    wave = _wave(tree, _place(tree, rng), "X", rng.uniform(0.8, 2.5), distortion=rng.uniform(4.0, 14.0))
     wave.node.inputs["Detail"].default_value = 3.0
     return _between(tree, wave, 0.0, rng.uniform(0.4, 1.0), rng)
 
 
-def _rings(tree: bpy.types.NodeTree, place: bpy.types.NodeSocket, rng: np.random.Generator) -> bpy.types.NodeSocket:
-    wave = _wave(tree, place, "SPHERICAL", rng.uniform(1.0, 4.0), distortion=rng.uniform(0.0, 2.0))
+def _rings(tree: bpy.types.NodeTree, rng: np.random.Generator) -> bpy.types.NodeSocket:
+    wave = _wave(tree, _place(tree, rng), "SPHERICAL", rng.uniform(1.0, 4.0), distortion=rng.uniform(0.0, 2.0))
     edge = rng.uniform(0.3, 0.7)
     return _between(tree, wave, edge - 0.1, edge + 0.1, rng)
 
@@ -134,20 +150,6 @@ def _voronoi(
     tree: bpy.types.NodeTree, place: bpy.types.NodeSocket, scale: float, randomness: float
 ) -> bpy.types.NodeSocket:
     return add_node(tree, "ShaderNodeTexVoronoi", Vector=place, Scale=scale, Randomness=randomness)
-
-
-def _math(
-    tree: bpy.types.NodeTree, operation: str, first: bpy.types.NodeSocket, second: bpy.types.NodeSocket | float
-) -> bpy.types.NodeSocket:
-    # The two inputs of this node share one name, so they are set by position.
-    node = tree.nodes.new("ShaderNodeMath")
-    node.operation = operation
-    tree.links.new(first, node.inputs[0])
-    if isinstance(second, bpy.types.NodeSocket):
-        tree.links.new(second, node.inputs[1])
-    else:
-        node.inputs[1].default_value = second
-    return node.outputs[0]
 
 
 _MAKERS: tuple[Maker, ...] = (

@@ -53,7 +53,10 @@ def _turboprop(rng: np.random.Generator) -> list[Part]:
     level = 0.9 * radius if is_high else -0.6 * radius
     parts = [_fuselage(radius), *_cockpit(radius), *_cabin_windows(radius, 6)]
     parts += _wings(0.25, level, span, 0.3, 0.16, 0.06, dihedral=0.04)
-    for part in [_spindle(0.24, 0.065), *_propeller(0.24, int(rng.integers(3, 6))), ]:
+    for part in [
+        _spindle(0.24, 0.065),
+        *_propeller(0.24, int(rng.integers(3, 6))),
+    ]:
         shift = 0.0 if part.is_trim else -0.24
         parts += part.moved(0.36 + shift, 0.34 * span, level).both_sides()
     height = rng.uniform(0.34, 0.42)
@@ -87,7 +90,10 @@ def _biplane(rng: np.random.Generator) -> list[Part]:
 
 def _fighter(rng: np.random.Generator) -> list[Part]:
     radius, span, fins = rng.uniform(0.1, 0.12), rng.uniform(0.5, 0.62), int(rng.integers(1, 3))
-    parts = [_fuselage(radius, nose=0.8, tail=0.5, rise=0.0, stern=0.7), *_bubble(0.32, 0.75 * radius, 0.3, 0.6 * radius)]
+    parts = [
+        _fuselage(radius, nose=0.8, tail=0.5, rise=0.0, stern=0.7),
+        *_bubble(0.32, 0.75 * radius, 0.3, 0.6 * radius),
+    ]
     parts += _wings(0.25, -0.2 * radius, span, rng.uniform(0.75, 0.95), 0.16, rng.uniform(1.0, 1.25), thickness=0.05)
     parts += _wings(-0.68, 0.0, 0.34, 0.3, 0.12, 0.6, thickness=0.06)
     for part in (box((0.62, 0.12, 0.15), 0.04, 2), box((0.02, 0.1, 0.13), 0.008).moved(0.305).as_trim()):
@@ -98,9 +104,9 @@ def _fighter(rng: np.random.Generator) -> list[Part]:
 
 
 def _glider(rng: np.random.Generator) -> list[Part]:
-    radius, span, is_t = rng.uniform(0.085, 0.1), rng.uniform(1.7, 2.2), bool(rng.integers(2))
+    radius, span, is_t = rng.uniform(0.1, 0.12), rng.uniform(1.3, 1.7), bool(rng.integers(2))
     parts = [_fuselage(radius, nose=0.45, tail=1.35, rise=0.6), *_bubble(0.55, 0.45 * radius, 0.3, 0.75 * radius)]
-    parts += _wings(0.28, 0.5 * radius, span, 0.24, 0.08, 0.03, dihedral=rng.uniform(0.04, 0.1))
+    parts += _wings(0.28, 0.5 * radius, span, 0.3, 0.12, 0.04, dihedral=rng.uniform(0.04, 0.12))
     height = rng.uniform(0.28, 0.36)
     parts.append(_fin(-0.76, 0.6 * radius, height, 0.22, 0.15))
     return parts + _wings(-0.8, 0.5 * radius + height if is_t else 0.6 * radius, 0.34, 0.15, 0.08, 0.08)
@@ -136,7 +142,14 @@ def _cabin_windows(radius: float, count: int) -> list[Part]:
 
 
 def _wings(
-    x: float, z: float, span: float, root: float, tip: float, sweep: float, dihedral: float = 0.0, thickness: float = 0.12
+    x: float,
+    z: float,
+    span: float,
+    root: float,
+    tip: float,
+    sweep: float,
+    dihedral: float = 0.0,
+    thickness: float = 0.12,
 ) -> list[Part]:
     """Left and right wing: leading edge at `x`, chords at root and tip, `sweep` and `dihedral` as slopes."""
     sections = [(x, 0.0, z, root), (x - sweep * span, span, z + dihedral * span, tip)]
@@ -181,7 +194,9 @@ def _propeller(radius: float, blades: int) -> list[Part]:
 
 def _gear(x: float, drop: float, radius: float) -> list[Part]:
     """Two wheels under the hull and a small one under the tail."""
-    wheel = lathe([(0.0, -0.03), (0.07, -0.03), (0.09, -0.015), (0.09, 0.015), (0.07, 0.03), (0.0, 0.03)]).turned("x", 90)
+    wheel = lathe([(0.0, -0.03), (0.07, -0.03), (0.09, -0.015), (0.09, 0.015), (0.07, 0.03), (0.0, 0.03)]).turned(
+        "x", 90
+    )
     main = wheel.moved(x, 1.5 * radius, -drop).as_trim()
     leg = tube([(x, 0.4 * radius, -0.8 * radius), (x, 1.5 * radius, -drop)], 0.02)
     tail = wheel.stretched(0.55, 0.8, 0.55).moved(-0.85, 0.0, -0.25 * radius).as_trim()

@@ -33,7 +33,7 @@ class Body:
 BODIES = {
     "sedan": Body(4.6, 1.8, 0.24, 0.72, 0.95, 0.96, 1.42, (-0.35, 0.22), (-0.2, 0.07), 0.34),
     "suv": Body(4.5, 1.9, 0.36, 0.98, 1.14, 1.14, 1.76, (-0.47, 0.23), (-0.42, 0.1), 0.41),
-    "sports": Body(4.4, 1.9, 0.18, 0.6, 0.8, 0.86, 1.16, (-0.36, 0.15), (-0.14, -0.03), 0.35),
+    "sports": Body(4.4, 1.9, 0.18, 0.68, 0.84, 0.9, 1.2, (-0.36, 0.15), (-0.14, -0.03), 0.35),
     "pickup": Body(5.3, 1.9, 0.38, 1.0, 1.12, 0.84, 1.76, (-0.11, 0.19), (-0.08, 0.09), 0.42),
     "hatchback": Body(3.8, 1.7, 0.24, 0.78, 0.95, 0.97, 1.48, (-0.47, 0.28), (-0.36, 0.1), 0.32),
     "van": Body(4.9, 1.95, 0.3, 0.98, 1.18, 1.18, 2.05, (-0.485, 0.42), (-0.47, 0.3), 0.35),
@@ -77,13 +77,12 @@ def _lower_body(body: Body) -> Part:
     x, bottom = _underline(body)
     half, width, end = body.length / 2, body.width / 2, 0.22
     top = PchipInterpolator(*_topline(body).T)(x)
+    bottom = np.minimum(bottom, top - 0.1)  # a low hood leaves a low arch
     # Rounded off towards both ends like a quarter of an ellipse.
     beyond = np.clip((np.abs(x) - half + end) / end, 0, 1)
     shrink = 0.12 * (1 - np.sqrt(1 - 0.96 * beyond**2)) / 0.8
     side = width * (1 - 0.06 * (x / half) ** 2) - shrink
-    rings = [
-        _section(x[i], side[i], bottom[i] + 0.5 * shrink[i], top[i] - 0.8 * shrink[i]) for i in range(len(x))
-    ]
+    rings = [_section(x[i], side[i], bottom[i] + 0.5 * shrink[i], top[i] - 0.8 * shrink[i]) for i in range(len(x))]
     return loft(np.stack(rings))
 
 
@@ -182,20 +181,29 @@ def _open_cabin(body: Body) -> list[Part]:
     """A windscreen in its frame, two seats in a dark well, and a roll bar."""
     front, top = body.cabin[1] * body.length, body.top[1] * body.length
     side, height = 0.4 * body.width, body.roof - 0.05
-    frame = [(front, side, body.belt - 0.05), (top, 0.86 * side, height), (top, -0.86 * side, height), (front, -side, body.belt - 0.05)]
+    frame = [
+        (front, side, body.belt - 0.05),
+        (top, 0.86 * side, height),
+        (top, -0.86 * side, height),
+        (front, -side, body.belt - 0.05),
+    ]
     glass = loft(np.array([[(x + d, y, z) for x, y, z in frame] for d in (0.0, 0.015)]))
     parts = [tube(np.array(frame), 0.035, 8), glass.as_trim()]
     well = box((0.33 * body.length, 0.76 * body.width, 0.1), 0.04).moved(-0.02 * body.length, 0.0, body.belt - 0.02)
-    seat = box((0.16, 0.5, 0.6), 0.07, 2).turned("y", -12).moved(-0.1 * body.length, 0.24 * body.width, body.belt + 0.12)
-    bar = [(-0.17 * body.length, side * s, body.belt + z) for s, z in ((0.9, -0.1), (0.8, 0.2), (-0.8, 0.2), (-0.9, -0.1))]
+    seat = (
+        box((0.16, 0.5, 0.6), 0.07, 2).turned("y", -12).moved(-0.1 * body.length, 0.24 * body.width, body.belt + 0.12)
+    )
+    bar = [
+        (-0.17 * body.length, side * s, body.belt + z) for s, z in ((0.9, -0.1), (0.8, 0.2), (-0.8, 0.2), (-0.9, -0.1))
+    ]
     return [*parts, well.as_trim(), *seat.both_sides(), tube(np.array(bar), 0.04, 8)]
 
 
 def _bed(body: Body) -> list[Part]:
     rear, front = -0.497 * body.length, body.cabin[0] * body.length - 0.04
     height = body.belt + 0.06 - body.deck
-    middle, level = (rear + front) / 2, body.deck + height / 2 - 0.05
-    wall = box((front - rear, 0.09, height + 0.1), 0.03).moved(middle, 0.44 * body.width, level)
+    middle, level = (rear + front) / 2, body.deck + height / 2 - 0.047
+    wall = box((front - rear, 0.09, height + 0.1), 0.03).moved(middle, 0.435 * body.width, level)
     gate = box((0.09, 0.9 * body.width, height + 0.1), 0.03).moved(rear + 0.05, 0.0, level)
     floor = box((front - rear - 0.1, 0.84 * body.width, 0.04), 0.01).moved(middle, 0.0, body.deck + 0.02)
     return [*wall.both_sides(), gate, floor.as_trim()]
@@ -205,12 +213,16 @@ def _face(body: Body, rng: np.random.Generator) -> list[Part]:
     """Grille, bumper, headlights and mirrors: what tells the front from the back."""
     half, middle = body.length / 2, (body.nose + body.sill) / 2
     height = body.nose - body.sill
-    grille = box((0.06, rng.uniform(0.4, 0.6) * body.width, 0.24 * height), 0.025).moved(half - 0.005, 0.0, middle + 0.12)
+    grille = box((0.06, rng.uniform(0.4, 0.6) * body.width, 0.24 * height), 0.025).moved(
+        half - 0.005, 0.0, middle + 0.12
+    )
     bumper = box((0.14, 0.86 * body.width, 0.16), 0.05).moved(half - 0.04, 0.0, body.sill + 0.14)
     disc = [(0.0, 0.0), (0.11, 0.0), (0.1, 0.05), (0.05, 0.075), (0.0, 0.08)]
     light = lathe(np.array(disc)).turned("y", 90).stretched(y=rng.uniform(1.0, 1.7))
     light = light.moved(half - 0.05, 0.36 * body.width, body.sill + 0.68 * height)
-    mirror = box((0.1, 0.2, 0.13), 0.045, 2).moved(body.cabin[1] * body.length - 0.22, 0.5 * body.width, body.belt + 0.06)
+    mirror = box((0.1, 0.2, 0.13), 0.045, 2).moved(
+        body.cabin[1] * body.length - 0.22, 0.5 * body.width, body.belt + 0.06
+    )
     return [grille.as_trim(), bumper, *light.as_trim().both_sides(), *mirror.both_sides()]
 
 
@@ -225,9 +237,18 @@ def _extras(kind: str, body: Body, variant: int) -> list[Part]:
     """A spoiler, rails on the roof or a spare wheel, on some."""
     if kind == "sports":
         wing = box((0.24, 0.8 * body.width, 0.04), 0.018).moved(-0.46 * body.length, 0.0, body.deck + 0.2)
-        return [wing, *box((0.12, 0.04, 0.24), 0.018).moved(-0.46 * body.length, 0.3 * body.width, body.deck + 0.08).both_sides()]
+        return [
+            wing,
+            *box((0.12, 0.04, 0.24), 0.018)
+            .moved(-0.46 * body.length, 0.3 * body.width, body.deck + 0.08)
+            .both_sides(),
+        ]
     if kind in ("suv", "wagon") and variant % 2:
         rear, front = ((share * 0.85) * body.length for share in body.top)
-        rail = tube(np.array([(rear, 0.0, 0.0), (rear + 0.1, 0.0, 0.08), (front - 0.1, 0.0, 0.08), (front, 0.0, 0.0)]), 0.025, 8)
+        rail = tube(
+            np.array([(rear, 0.0, 0.0), (rear + 0.1, 0.0, 0.08), (front - 0.1, 0.0, 0.08), (front, 0.0, 0.0)]),
+            0.025,
+            8,
+        )
         return rail.moved(0.0, 0.29 * body.width, body.roof + 0.02).both_sides()
     return []

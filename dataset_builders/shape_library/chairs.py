@@ -88,7 +88,12 @@ def _cantilever(frame: Frame, rng: np.random.Generator) -> list[Part]:
     """A bent tube: up at the front only, two runners on the ground."""
     x, y, radius = frame.depth / 2, frame.width / 2 - 0.02, 0.014
     back = -x + 0.06
-    path = [(back, y, frame.seat - 0.02), (x - 0.06, y, frame.seat - 0.02), (x, y, frame.seat - 0.08), (x - 0.02, y, 0.08)]
+    path = [
+        (back, y, frame.seat - 0.02),
+        (x - 0.06, y, frame.seat - 0.02),
+        (x, y, frame.seat - 0.08),
+        (x - 0.02, y, 0.08),
+    ]
     path += [(x - 0.07, y, radius), (-x - 0.05, y, radius)]
     cross = tube([(-x - 0.05, -y, radius), (-x - 0.05, y, radius)], radius)
     return [part.as_trim() for part in (*tube(smooth(path, 40), radius).both_sides(), cross)]
@@ -97,7 +102,14 @@ def _cantilever(frame: Frame, rng: np.random.Generator) -> list[Part]:
 def _sled(frame: Frame, rng: np.random.Generator) -> list[Part]:
     x, y, radius = frame.depth / 2 - 0.02, frame.width / 2 - 0.03, rng.uniform(0.012, 0.018)
     top = frame.seat - 0.03
-    path = [(x - 0.06, y, top), (x, y, 0.06), (x - 0.05, y, radius), (-x + 0.02, y, radius), (-x - 0.03, y, 0.06), (-x + 0.06, y, top)]
+    path = [
+        (x - 0.06, y, top),
+        (x, y, 0.06),
+        (x - 0.05, y, radius),
+        (-x + 0.02, y, radius),
+        (-x - 0.03, y, 0.06),
+        (-x + 0.06, y, top),
+    ]
     return [part.as_trim() for part in tube(smooth(path, 40), radius).both_sides()]
 
 
@@ -152,7 +164,10 @@ def _ladder(frame: Frame, rng: np.random.Generator) -> list[Part]:
 def _spindles(frame: Frame, rng: np.random.Generator) -> list[Part]:
     """A hoop of bent wood with thin rods inside."""
     y, count = frame.width / 2 - 0.03, int(rng.integers(4, 8))
-    hoop = [(y * side, share) for side, share in ((1, 0.0), (1.02, 0.5), (0.75, 0.9), (0.0, 1.0), (-0.75, 0.9), (-1.02, 0.5), (-1, 0.0))]
+    hoop = [
+        (y * side, share)
+        for side, share in ((1, 0.0), (1.02, 0.5), (0.75, 0.9), (0.0, 1.0), (-0.75, 0.9), (-1.02, 0.5), (-1, 0.0))
+    ]
     parts = [tube(smooth([frame.back_point(*point) for point in hoop], 40), 0.016)]
     for place in np.linspace(-0.75, 0.75, count).tolist():
         high = 1.0 - 0.14 * abs(place) ** 2 - 0.02

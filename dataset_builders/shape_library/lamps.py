@@ -47,7 +47,9 @@ def _pole(low: float, high: float, radius: float = 0.03) -> Part:
 def _vase_lamp(rng: np.random.Generator) -> list[Part]:
     """A turned ceramic foot under a wide shade."""
     height, belly, place = rng.uniform(0.8, 1.1), rng.uniform(0.28, 0.42), rng.uniform(0.3, 0.65)
-    curve = smooth([(0.2, 0.05), (belly, place * height), (0.6 * belly, 0.75 * height), (0.1, 0.9 * height), (0.09, height)], 30)
+    curve = smooth(
+        [(0.2, 0.05), (belly, place * height), (0.6 * belly, 0.75 * height), (0.1, 0.9 * height), (0.09, height)], 30
+    )
     foot = lathe(np.array([(0.0, 0.0), (0.24, 0.0), (0.24, 0.05), *curve, (0.0, height)]))
     low = rng.uniform(0.5, 0.68)
     shade = _shade(low, rng.uniform(0.4, 0.9) * low, rng.uniform(0.5, 0.75), rng)
@@ -59,8 +61,12 @@ def _stick_lamp(rng: np.random.Generator) -> list[Part]:
     height, radius = rng.uniform(0.9, 1.3), rng.uniform(0.3, 0.48)
     parts = [_disc(rng.uniform(0.24, 0.34), 0.06), _pole(0.05, height + 0.3, 0.045)]
     for z in np.linspace(0.2, 0.85, int(rng.integers(1, 4))) * height:
-        parts.append(lathe([(0.0, z - 0.05), (0.06, z - 0.05), (0.12, z), (0.06, z + 0.05), (0.0, z + 0.05)], circle(sides=24)))
-    return parts + [part.moved(z=height) for part in _shade(radius, rng.uniform(0.8, 1.0) * radius, rng.uniform(0.4, 0.6), rng)]
+        parts.append(
+            lathe([(0.0, z - 0.05), (0.06, z - 0.05), (0.12, z), (0.06, z + 0.05), (0.0, z + 0.05)], circle(sides=24))
+        )
+    return parts + [
+        part.moved(z=height) for part in _shade(radius, rng.uniform(0.8, 1.0) * radius, rng.uniform(0.4, 0.6), rng)
+    ]
 
 
 def _floor_lamp(rng: np.random.Generator) -> list[Part]:
@@ -71,7 +77,9 @@ def _floor_lamp(rng: np.random.Generator) -> list[Part]:
 
 def _tripod(rng: np.random.Generator) -> list[Part]:
     height, reach, radius = rng.uniform(1.5, 2.1), rng.uniform(0.5, 0.7), rng.uniform(0.45, 0.6)
-    parts = [tube([(reach, 0, 0), (0.05, 0, height)], np.array([0.025, 0.04])).turned("z", angle) for angle in (0, 120, 240)]
+    parts = [
+        tube([(reach, 0, 0), (0.05, 0, height)], np.array([0.025, 0.04])).turned("z", angle) for angle in (0, 120, 240)
+    ]
     parts += [_disc(0.13, 0.1).moved(z=height - 0.06).as_trim(), _pole(height, height + 0.35)]
     return parts + [part.moved(z=height + 0.1) for part in _shade(radius, rng.uniform(0.75, 1.0) * radius, 0.6, rng)]
 
@@ -79,7 +87,11 @@ def _tripod(rng: np.random.Generator) -> list[Part]:
 def _mushroom(rng: np.random.Generator) -> list[Part]:
     """A dome or a globe on a conical foot."""
     height, radius = rng.uniform(0.7, 1.0), rng.uniform(0.42, 0.6)
-    foot = lathe(np.array([(0.0, 0.0), *smooth([(0.38, 0.0), (0.37, 0.05), (0.14, 0.4 * height), (0.1, height)], 20), (0.0, height)]))
+    foot = lathe(
+        np.array(
+            [(0.0, 0.0), *smooth([(0.38, 0.0), (0.37, 0.05), (0.14, 0.4 * height), (0.1, height)], 20), (0.0, height)]
+        )
+    )
     if rng.uniform() < 0.5:
         angles = np.radians(np.linspace(-75, 90, 16))
         globe = np.column_stack([radius * np.cos(angles), height + 0.9 * radius + radius * np.sin(angles)])
@@ -96,7 +108,16 @@ def _mushroom(rng: np.random.Generator) -> list[Part]:
 def _head(rng: np.random.Generator, tilt: float) -> list[Part]:
     """A metal reflector that hangs from the origin and opens towards -z, tilted forward by `tilt` degrees."""
     radius, depth = rng.uniform(0.24, 0.32), rng.uniform(0.3, 0.4)
-    outside = smooth([(radius, -depth), (0.85 * radius, -0.6 * depth), (0.45 * radius, -0.2 * depth), (0.3 * radius, 0.1), (0.0, 0.1)], 18)
+    outside = smooth(
+        [
+            (radius, -depth),
+            (0.85 * radius, -0.6 * depth),
+            (0.45 * radius, -0.2 * depth),
+            (0.3 * radius, 0.1),
+            (0.0, 0.1),
+        ],
+        18,
+    )
     inside = outside[::-1][2:] * 0.9 - (0.0, 0.03)
     inside[-1] = outside[0] - (0.02, 0.0)
     shell = lathe(np.concatenate([outside, [(0.0, inside[0, 1])], inside, outside[:1]])[:-1])
@@ -119,15 +140,31 @@ def _desk_lamp(rng: np.random.Generator) -> list[Part]:
 def _gooseneck(rng: np.random.Generator) -> list[Part]:
     """A bent tube on a heavy foot."""
     height, reach = rng.uniform(1.0, 1.4), rng.uniform(0.55, 0.8)
-    path = [(0, 0, 0.05), (0, 0, 0.7 * height), (0.25 * reach, 0, height), (0.7 * reach, 0, 1.02 * height), (reach, 0, 0.86 * height)]
+    path = [
+        (0, 0, 0.05),
+        (0, 0, 0.7 * height),
+        (0.25 * reach, 0, height),
+        (0.7 * reach, 0, 1.02 * height),
+        (reach, 0, 0.86 * height),
+    ]
     foot = _disc(0.32, 0.1) if rng.uniform() < 0.5 else box((0.5, 0.5, 0.1), 0.03, 2).moved(z=0.05)
-    return [foot, tube(smooth(path, 36), 0.03).as_trim(), *(part.moved(reach, 0.0, 0.86 * height) for part in _head(rng, 8))]
+    return [
+        foot,
+        tube(smooth(path, 36), 0.03).as_trim(),
+        *(part.moved(reach, 0.0, 0.86 * height) for part in _head(rng, 8)),
+    ]
 
 
 def _arc(rng: np.random.Generator) -> list[Part]:
     """A floor lamp whose pole bends far forward over a block of stone."""
     height, reach, radius = rng.uniform(1.9, 2.3), rng.uniform(1.0, 1.4), rng.uniform(0.32, 0.42)
-    path = [(0, 0, 0.1), (0.0, 0, 0.55 * height), (0.25 * reach, 0, 0.92 * height), (0.65 * reach, 0, height), (reach, 0, 0.86 * height)]
+    path = [
+        (0, 0, 0.1),
+        (0.0, 0, 0.55 * height),
+        (0.25 * reach, 0, 0.92 * height),
+        (0.65 * reach, 0, height),
+        (reach, 0, 0.86 * height),
+    ]
     angles = np.radians(np.linspace(0, 90, 10))
     dome = np.column_stack([radius * np.cos(angles), 0.9 * radius * np.sin(angles)])
     dome[-1, 0] = 0.0

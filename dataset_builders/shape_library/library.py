@@ -42,7 +42,9 @@ def make_parts(name: str) -> list[Part]:
         KeyError: for a name that is not in the library.
     """
     if name not in shape_names():
-        raise KeyError(f"no shape {name!r} in the library: it has {', '.join(CATEGORIES)}, each _00 to _{VARIANTS - 1}")
+        raise KeyError(
+            f"no shape {name!r} in the library: it has {', '.join(CATEGORIES)}, each _00 to _{VARIANTS - 1}"
+        )
     category, _, variant = name.partition("_")
     stream = np.random.SeedSequence([_LIBRARY_SEED, CATEGORIES.index(category), int(variant)])
     return _MAKERS[category](int(variant), np.random.default_rng(stream))

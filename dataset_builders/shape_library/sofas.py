@@ -66,8 +66,9 @@ def _arms(kind: str, frame: Frame, rng: np.random.Generator) -> list[Part]:
     y = frame.inner / 2 + frame.arm / 2
     if kind == "rolled":
         panel = box((frame.depth, 0.7 * frame.arm, height - frame.clearance - 0.08), 0.03, 2)
-        roll = lathe([(0.0, 0.0), (0.11, 0.0), (0.13, 0.02), (0.13, frame.depth - 0.02), (0.11, frame.depth), (0.0, frame.depth)])
-        roll = roll.turned("y", 90).moved(-frame.depth / 2, y + 0.03, height - 0.06)
+        length = frame.depth + 0.03
+        roll = lathe([(0.0, 0.0), (0.11, 0.0), (0.13, 0.02), (0.13, length - 0.02), (0.11, length), (0.0, length)])
+        roll = roll.turned("y", 90).moved(-length / 2, y + 0.03, height - 0.06)
         return [*panel.moved(0.0, y, (height + frame.clearance - 0.08) / 2).both_sides(), *roll.both_sides()]
     if kind == "sloped":  # high at the back, low in front
         line = [(-0.5, 0.0), (0.5, 0.0), (0.5, 0.72), (0.3, 0.76), (-0.2, 1.0), (-0.5, 1.25)]
@@ -98,7 +99,10 @@ def _pillow(depth: float, width: float, height: float) -> Part:
     angles = np.radians(np.linspace(-90, 90, 11))
     z, scale = np.sin(angles) * height / 2, np.cos(angles) ** 0.35
     scale[[0, -1]] = 0.0
-    rings = [np.column_stack([outline * (0.88 + 0.12 * s if s else 0.0), np.full(len(outline), level)]) for s, level in zip(scale, z, strict=True)]
+    rings = [
+        np.column_stack([outline * (0.88 + 0.12 * s if s else 0.0), np.full(len(outline), level)])
+        for s, level in zip(scale, z, strict=True)
+    ]
     return loft(np.stack(rings))
 
 
@@ -122,7 +126,7 @@ def _chaise(frame: Frame, side: int) -> list[Part]:
     length, width = 0.62, frame.inner / frame.seats
     height = frame.seat - 0.14 - frame.clearance
     x, y = frame.depth / 2 + length / 2 - 0.1, side * (frame.inner - width) / 2
-    base = box((length + 0.2, width, height), 0.025, 2).moved(x, y, frame.clearance + height / 2)
+    base = box((length + 0.2, width, height - 0.02), 0.025, 2).moved(x, y, frame.clearance + height / 2)
     foot = box((0.07, width - 0.1, frame.clearance + 0.02), 0.01)
     top = _pillow(length + 0.12, width - 0.01, 0.17).moved(x + 0.03, y, frame.seat - 0.06)
     return [base, top, foot.moved(frame.depth / 2 + length - 0.15, y, frame.clearance / 2 + 0.01).as_trim()]
@@ -134,5 +138,7 @@ def _throw_pillows(frame: Frame, rng: np.random.Generator) -> list[Part]:
     left = pillow.moved(-frame.depth / 2 + 0.46, y, frame.seat + 0.2)
     if rng.uniform() < 0.5:
         return left.both_sides()
-    bolster = lathe([(0.0, -0.22), (0.06, -0.22), (0.085, -0.19), (0.085, 0.19), (0.06, 0.22), (0.0, 0.22)], circle(sides=24))
+    bolster = lathe(
+        [(0.0, -0.22), (0.06, -0.22), (0.085, -0.19), (0.085, 0.19), (0.06, 0.22), (0.0, 0.22)], circle(sides=24)
+    )
     return [left, bolster.turned("x", 80).moved(-frame.depth / 2 + 0.5, -y, frame.seat + 0.1)]

@@ -77,7 +77,18 @@ def _four_posts(top: Top, rng: np.random.Generator) -> list[Part]:
 def _turned_legs(top: Top, rng: np.random.Generator) -> list[Part]:
     """Legs from the lathe: bulbs and rings."""
     height = top.under + 0.01
-    shares = [(0.5, 0.0), (0.7, 0.03), (0.5, 0.1), (0.62, 0.35), (1.0, 0.62), (0.55, 0.7), (0.85, 0.74), (0.6, 0.78), (0.95, 0.84), (0.95, 1.0)]
+    shares = [
+        (0.5, 0.0),
+        (0.7, 0.03),
+        (0.5, 0.1),
+        (0.62, 0.35),
+        (1.0, 0.62),
+        (0.55, 0.7),
+        (0.85, 0.74),
+        (0.6, 0.78),
+        (0.95, 0.84),
+        (0.95, 1.0),
+    ]
     thick = rng.uniform(0.04, 0.055)
     curve = smooth([(thick * radius, height * z) for radius, z in shares], 40)
     leg = lathe(np.array([(0.0, 0.0), *curve, (0.0, height)]), circle(sides=20))
@@ -106,10 +117,19 @@ def _three_legs(top: Top, rng: np.random.Generator) -> list[Part]:
 def _pedestal(top: Top, rng: np.random.Generator) -> list[Part]:
     """One column on a disc, or on four curved feet."""
     height, thick, reach = top.under + 0.005, rng.uniform(0.035, 0.07), 0.7 * min(top.x, top.y)
-    column = [(0.0, 0.03), (thick, 0.03), (1.25 * thick, 0.3 * height), (0.8 * thick, 0.45 * height), (thick, 0.9 * height)]
+    column = [
+        (0.0, 0.03),
+        (thick, 0.03),
+        (1.25 * thick, 0.3 * height),
+        (0.8 * thick, 0.45 * height),
+        (thick, 0.9 * height),
+    ]
     parts = [lathe([*column, (3 * thick, height), (0.0, height)])]
     if rng.uniform() < 0.5:
-        return [*parts, lathe([(0.0, 0.0), (reach, 0.0), (reach, 0.02), (0.5 * reach, 0.035), (thick, 0.08), (0.0, 0.08)])]
+        return [
+            *parts,
+            lathe([(0.0, 0.0), (reach, 0.0), (reach, 0.02), (0.5 * reach, 0.035), (thick, 0.08), (0.0, 0.08)]),
+        ]
     foot = smooth([(0.0, 0, 0.24), (0.4 * reach, 0, 0.2), (0.8 * reach, 0, 0.05), (reach, 0, 0.025)], 16)
     return parts + [tube(foot, np.linspace(0.035, 0.024, len(foot))).turned("z", 45 + 90 * i) for i in range(4)]
 
@@ -131,19 +151,25 @@ def _crossed(top: Top, rng: np.random.Generator) -> list[Part]:
     for sign in (1, -1):
         leg = box((0.06, 0.04, length), 0.012).turned("y", sign * slope).moved(0.0, y - 0.02 * sign, height / 2)
         parts += leg.both_sides()
-    return [*parts, tube([(0.0, -y, height / 2), (0.0, y, height / 2)], 0.018)]
+    return [*parts, tube([(0.0, 0.02 - y, height / 2), (0.0, y - 0.02, height / 2)], 0.018)]
 
 
 def _desk(top: Top, rng: np.random.Generator) -> list[Part]:
     """Drawers on one side, legs or a board on the other, a panel at the back (-x)."""
     width, drawers = 0.55 * top.y, int(rng.integers(2, 5))
     side = 1 if rng.uniform() < 0.5 else -1
-    cabinet = box((2 * top.x - 0.06, width, top.under - 0.02), 0.01).moved(0.0, side * (top.y - width / 2 - 0.02), top.under / 2 + 0.01)
+    cabinet = box((2 * top.x - 0.06, width, top.under - 0.02), 0.01).moved(
+        0.0, side * (top.y - width / 2 - 0.02), top.under / 2 + 0.01
+    )
     parts = [cabinet]
     high = (top.under - 0.06) / drawers
     for number in range(drawers):
-        front = box((0.03, width - 0.04, high - 0.02), 0.008).moved(top.x - 0.02, side * (top.y - width / 2 - 0.02), 0.05 + (number + 0.5) * high)
-        grip = box((0.03, 0.12, 0.02), 0.008).moved(top.x + 0.005, side * (top.y - width / 2 - 0.02), 0.05 + (number + 0.5) * high)
+        front = box((0.03, width - 0.04, high - 0.02), 0.008).moved(
+            top.x - 0.02, side * (top.y - width / 2 - 0.02), 0.05 + (number + 0.5) * high
+        )
+        grip = box((0.03, 0.12, 0.02), 0.008).moved(
+            top.x + 0.005, side * (top.y - width / 2 - 0.02), 0.05 + (number + 0.5) * high
+        )
         parts += [front, grip.as_trim()]
     board = box((2 * top.x - 0.06, 0.035, top.under), 0.01).moved(0.0, -side * (top.y - 0.05), top.under / 2 + 0.005)
     panel = box((0.02, 2 * top.y - 0.1, 0.45 * top.under), 0.006).moved(-top.x + 0.06, 0.0, 0.72 * top.under)

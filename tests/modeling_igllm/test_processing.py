@@ -1,7 +1,6 @@
 """Promises of the processor, the tiny tokenizer and the prediction it decodes to."""
 
 import json
-import math
 
 import numpy as np
 import pytest
@@ -10,7 +9,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from modeling_igllm import IGLLMProcessor, Point2D, ScenePrediction, SceneProgram, format_program, program_terminals
+from modeling_igllm import IGLLMProcessor, Point2D, SceneProgram, format_program, program_terminals
 from modeling_igllm.processing_igllm import PUBLISHED_ANSWER_PREFIX, PUBLISHED_PROMPT
 
 
@@ -182,19 +181,38 @@ def test_a_bad_setting_is_refused_and_quoted(field: str, value: object, quoted: 
         tiny.make_processor(**{"prompt": "<image>"} | {field: value})
 
 
-@pytest.mark.parametrize(
-    ("yaw", "wrapped"),
-    [(0.5, 0.5), (math.pi / 2, 0.0), (-0.1, math.pi / 2 - 0.1), (2.0, 2 - math.pi / 2), (-1e-18, 0.0)],
-)
-def test_yaw_of_cubes_is_wrapped_into_a_quarter_turn(yaw: float, wrapped: float) -> None:
-    text = "add(size='small', color='red', material='metal', shape='cube', loc=([NUM], [NUM], [NUM]), rotation=[NUM])"
-    prediction = ScenePrediction.from_text(text, (1.0, 2.0, 3.0, yaw))
-    assert prediction.numbers[-1] == yaw
-    (cube,) = prediction.to_json()["objects"]  # type: ignore[misc]
-    assert cube["rotation"] == pytest.approx(wrapped, abs=1e-12)
-    assert 0 <= cube["rotation"] < math.pi / 2
+def test_output_of_the_decoder_goes_into_the_predictions(processor: IGLLMProcessor) -> None:
+    batch = tiny.make_batch(processor)
+    words = [[{"object": 0.5, "color": 0.25}], 3 * [{"object": 1.0}]]
+    short, long = processor.decode_scene(
+        batch["input_ids"],
+        batch["number_labels"],
+        number_stds=batch["number_labels"].abs() / 10,
+        truncated=torch.tensor([False, True]),
+        word_probabilities=words,
+    )
+    assert short.number_stds == pytest.approx([abs(number) / 10 for number in short.numbers])
+    assert len(long.number_stds) == len(long.numbers) == 11
+    assert (short.truncated, long.truncated) == (False, True)
+    assert (short.confidences, long.confidences) == (tuple(words[0]), tuple(words[1]))
 
 
-def test_prediction_file_has_full_precision_objects_and_a_rounded_program() -> None:
-    prediction = ScenePrediction.from_text("add(x=[NUM], y=[NUM])", (0.123456, 0.5))
-    assert prediction.to_json() == {"objects": [{"x": 0.123456, "y": 0.5}], "program": "add(x=0.123, y=0.500)\n"}
+def test_an_answer_without_an_end_is_truncated(processor: IGLLMProcessor) -> None:
+    batch = processor.encode_training(None, [tiny.SHORT_SCENE])
+    (whole,) = processor.decode_scene(batch["input_ids"], batch["number_labels"])
+    (cut,) = processor.decode_scene(batch["input_ids"][:, :-1], batch["number_labels"][:, :-1])
+    assert (whole.truncated, cut.truncated) == (False, True)
+    assert whole.number_stds is whole.confidences is None
+
+
+@pytest.mark.parametrize("rare", ["<rare>", "!"])
+def test_a_reused_rare_token_is_read_as_a_number_whatever_its_text(rare: str) -> None:
+    tokenizer = sentencepiece_like_tokenizer()
+    tokenizer.add_tokens([rare])
+    processor = IGLLMProcessor(tiny.make_processor().image_processor, tokenizer, num_token=rare)
+    batch = processor.encode_training(None, [tiny.LONG_SCENE])
+    assert processor.num_token_id not in (None, tokenizer.convert_tokens_to_ids("[NUM]"))
+    (prediction,) = processor.decode_scene(batch["input_ids"], batch["number_labels"])
+    assert prediction.scene == tiny.LONG_SCENE
+    assert prediction.text.count("[NUM]") == 11
+    assert rare not in prediction.text

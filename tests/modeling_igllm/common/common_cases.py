@@ -11,8 +11,10 @@ import pytest
 import tiny
 import torch
 from small_backbones import PATCHES, TOWERS, language_configs
+from transformers import LogitsProcessorList
 
 from modeling_igllm import IGLLMConfig, IGLLMForSceneProgram, IGLLMProcessor
+from modeling_igllm.grammar_generation import GrammarLogitsProcessor
 from modeling_igllm.number_ranges import normalize_numbers
 from modeling_igllm.scene_grammar import SceneGrammar
 
@@ -40,6 +42,7 @@ CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
 }
 TIED = ("siglip_qwen3", "dinov2_smollm")
 WITH_HEAD = tuple(name for name in CASES if name != "scene_digits")
+ROOM = 70  # tokens, for two objects
 every_case = pytest.mark.parametrize("name", list(CASES))
 
 
@@ -141,3 +144,10 @@ def assert_same_outputs(
         torch.testing.assert_close(
             actual[name][actual_mask.bool()], expected[name][expected_mask.bool()], atol=atol, rtol=1e-4
         )
+
+
+def generate(model: IGLLMForSceneProgram, inputs: dict[str, torch.Tensor], room: int = ROOM, **kwargs: Any) -> Any:
+    """Programs of the model's grammar, from transformers' own loops."""
+    start = inputs["input_ids"].shape[1]
+    processors = LogitsProcessorList([GrammarLogitsProcessor(model.grammar_automaton, start, room)])
+    return model.generate(**inputs, logits_processor=processors, max_new_tokens=room, **{"do_sample": False} | kwargs)

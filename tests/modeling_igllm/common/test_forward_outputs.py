@@ -9,6 +9,7 @@ from common_cases import (
     every_case,
     forward_inputs,
     left_padded,
+    make_grammatical,
     make_model,
     processor_of,
     prompts,
@@ -52,14 +53,15 @@ def test_a_tuple_holds_what_the_output_holds(name: str) -> None:
 
 
 def test_a_config_that_asks_for_tuples_gets_them() -> None:
-    model, batch = make_model("scene_llama"), training_batch("scene_llama")
-    expected = model(**batch)
-    sequences = model.generate(**prompts("scene_llama"), max_new_tokens=3).sequences
+    model, batch, inputs = make_grammatical("scene_llama"), training_batch("scene_llama"), prompts("scene_llama")
+    loss, generated = model(**batch).loss, model.generate(**inputs, max_new_tokens=3)
+    scene = model.generate_scene(**inputs)
     model.config.return_dict = False
-    assert torch.equal(model(**batch)[0], expected.loss)
-    generated = model.generate(**prompts("scene_llama"), max_new_tokens=3, num_beams=2)
-    assert model.generate(**prompts("scene_llama"), max_new_tokens=3).sequences.equal(sequences)
-    assert generated.numbers.shape == generated.sequences.shape
+    assert torch.equal(model(**batch)[0], loss)
+    assert torch.equal(model.generate(**inputs, max_new_tokens=3).sequences, generated.sequences)
+    assert torch.equal(model.generate_scene(**inputs).sequences, scene.sequences)
+    beams = model.generate(**inputs, max_new_tokens=3, num_beams=2)
+    assert beams.numbers.shape == beams.sequences.shape
 
 
 @every_case

@@ -82,12 +82,9 @@ def test_parameters_are_counted_once(name: str) -> None:
     assert model.num_parameters() == total
     untied = 0 if name in TIED else model.lm_head.weight.numel()
     body = sum(part.num_parameters() for part in (model.model.vision_tower, model.model.language_model))
-    own = sum(
-        value.numel()
-        for part in (model.numeric_head, model.model.multi_modal_projector)
-        for value in part.parameters()
-    )
-    assert total == body + own + untied
+    new_parts = (model.numeric_head, model.model.multi_modal_projector)
+    new = sum(value.numel() for part in new_parts for value in part.parameters())
+    assert total == body + new + untied
     model.model.vision_tower.requires_grad_(False)
     assert model.num_parameters(only_trainable=True) == total - model.model.vision_tower.num_parameters()
     assert embeddings.numel() < total
