@@ -116,22 +116,26 @@ def build_on_ray(
         memory_gb: memory that a task reserves, in GiB.
 
     Raises:
-        RuntimeError: if shards are missing in the end; the logs say why.
+        RuntimeError: if shards are missing in the end (the logs say why), or for an error of Ray's own.
         ConnectionError: if there is no cluster at `address`.
     """
     import ray
 
     if shards := missing_shards(plans):
-        with ray.init(address=address, include_dashboard=False if address is None else None):
-            RayPipelineExecutor(
-                [RenderShards(shards, threads)],
-                tasks=len(shards),
-                workers=workers,
-                cpus_per_task=threads,
-                mem_per_cpu_gb=memory_gb / threads,
-                logging_dir=str(_new_logs(logs)),
-                skip_completed=False,
-            ).run()
+        executor = RayPipelineExecutor(
+            [RenderShards(shards, threads)],
+            tasks=len(shards),
+            workers=workers,
+            cpus_per_task=threads,
+            mem_per_cpu_gb=memory_gb / threads,
+            logging_dir=str(_new_logs(logs)),
+            skip_completed=False,
+        )
+        try:
+            with ray.init(address=address, include_dashboard=False if address is None else None):
+                executor.run()
+        except ray.exceptions.RayError as error:
+            raise RuntimeError(f"Ray: {error}") from error
     FinishDataset(plans).run()  # Ray's executor ends without an error when tasks have failed
 
 

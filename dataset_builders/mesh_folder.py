@@ -52,7 +52,7 @@ class MeshFolder:
             OSError: if the file cannot be read.
         """
         if name not in self.files:
-            raise ValueError(f"{self.path} has no mesh called {name!r}: it has {len(self.files)}{self._some_of(name)}")
+            raise ValueError(f"{self.path} has no mesh called {name!r}{self._why_not(name)}")
         try:
             return import_mesh(self.path / self.files[name])
         except MeshError as error:
@@ -112,11 +112,14 @@ class MeshFolder:
     def _leave_out_folder(self, error: OSError) -> None:
         self.left_out[Path(error.filename).relative_to(self.path)] = f"it cannot be read: {error.strerror}"
 
-    def _some_of(self, name: str) -> str:
-        """The first names of the same category, or else of all, for a message."""
+    def _why_not(self, name: str) -> str:
+        """What was left out under this name, or else which names there are: the first of its category, or of all."""
+        for path, reason in self.left_out.items():
+            if len(path.parts) > 1 and mesh_name(*path.parts[:2]) == name:
+                return f": {path} was left out: {reason}"
         category = name.partition("_")[0] + "_"
         alike = [other for other in self.files if other.startswith(category)] or list(self.files)
-        return f", for example {', '.join(alike[:3])}"
+        return f": it has {len(self.files)}, for example {', '.join(alike[:3])}"
 
 
 def mesh_name(category: str, model: str) -> str:

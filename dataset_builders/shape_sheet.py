@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     shapes = [render_shape(session, name, _color(number)) for number, name in enumerate(names)]
     _save(parsed.out / "shape_library.jpg", shapes, columns=VARIANTS // 2)
     if not parsed.categories:
-        textures = [render_shape(session, "sofa_00", "cyan", texture) for texture in range(NUM_TEXTURES)]
+        textures = [render_shape(session, "mug_05", "cyan", texture) for texture in range(NUM_TEXTURES)]
         _save(parsed.out / "textures.jpg", textures, columns=10)
 
 

@@ -80,8 +80,14 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
 def _add_render(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("program", type=Path, help=".txt program, or .json as `predict` writes it")
     parser.add_argument("-o", "--out", type=Path, required=True, help="file ending in .png, .blend, .glb or .usd")
-    parser.add_argument("--resolution", type=_resolution, default=(320, 240), metavar="WxH")
+    parser.add_argument("--resolution", type=_resolution, metavar="WxH", help="default: the family's")
     parser.add_argument("--samples", type=_positive, default=64, help="Cycles samples per pixel, before denoising")
+    parser.add_argument(
+        "--family",
+        choices=["clevr", "so3", "six_dof", "shapenet"],
+        help="whose camera and lamps to use (default: of the family that has such objects)",
+    )
+    parser.add_argument("--meshes", type=Path, help="folder of meshes with all shapes of the program, as for build")
     parser.set_defaults(run=_render)
 
 

@@ -71,7 +71,7 @@ def run_render(parsed: argparse.Namespace) -> int:
     try:
         from dataset_builders.render_program import save_program
 
-        save_program(scene, parsed.out, parsed.resolution, parsed.samples)
+        save_program(scene, parsed.out, parsed.resolution, parsed.samples, parsed.family, parsed.meshes)
     except ImportError as error:
         raise CommandError(f"{error}; {NO_BLENDER}") from error
     except OSError as error:

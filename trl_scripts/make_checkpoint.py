@@ -39,6 +39,8 @@ SHOWN_SCORES = (
 def make_checkpoint(parsed: argparse.Namespace) -> None:
     """Write the folder: weights as safetensors, remote code, processor, `evaluation/*.json`, README.md and picture."""
     model = IGLLMForSceneProgram.from_pretrained(parsed.model)
+    if model.config.grammar is None:
+        raise ValueError(f"{parsed.model} has no grammar, by which its card says it decodes: train it with sft.py")
     model.save_pretrained(parsed.out)
     IGLLMProcessor.from_pretrained(parsed.model).save_pretrained(parsed.out)
     evaluation = parsed.out / "evaluation"

@@ -1,5 +1,7 @@
 """CLEVR's two materials as Cycles node trees (spec BENCHMARKS, "Look")."""
 
+from typing import TypeAlias
+
 import bpy
 
 from ..palette import RGB
@@ -15,7 +17,7 @@ GROUND_GRAY = 0.8
 TRIM_GRAY = 0.03
 
 # A linear RGBA colour, or the socket that computes one.
-Color = tuple[float, ...] | bpy.types.NodeSocket
+Color: TypeAlias = tuple[float, ...] | bpy.types.NodeSocket
 
 
 def make_material(kind: str, color: RGB, texture: int | None = None) -> bpy.types.Material:
@@ -32,6 +34,22 @@ def make_material(kind: str, color: RGB, texture: int | None = None) -> bpy.type
     _connect_surface(tree, _SHADERS[kind](tree, shown))
     material.diffuse_color = (*color, 1.0)
     return material
+
+
+def make_two_sided(material: bpy.types.Material) -> None:
+    """Let back faces look like front faces: a user's mesh may be open, or have its faces turned inwards.
+
+    The Fresnel node takes what it sees from behind for the inside of a solid, where much of the light is reflected,
+    and inverts its index of refraction: there it is given the inverse.
+    """
+    tree = material.node_tree
+    assert tree is not None
+    for fresnel in [node for node in tree.nodes if node.type == "FRESNEL"]:
+        index = tree.nodes.new("ShaderNodeMath")
+        index.operation = "MULTIPLY_ADD"  # IOR on front faces, 1 / IOR on back faces
+        tree.links.new(tree.nodes.new("ShaderNodeNewGeometry").outputs["Backfacing"], index.inputs[0])
+        index.inputs[1].default_value, index.inputs[2].default_value = 1 / RUBBER_IOR - RUBBER_IOR, RUBBER_IOR
+        tree.links.new(index.outputs[0], fresnel.inputs["IOR"])
 
 
 def trim_material() -> bpy.types.Material:

@@ -19,7 +19,7 @@ from ..palette import named_color
 from ..sampled_scene import AreaLight
 from ..shape_library import ShapeMesh
 from ..visibility import CLEVR_RADII
-from .materials import make_material
+from .materials import make_material, make_two_sided
 from .meshes import make_shape_mesh, make_user_mesh
 from .settings import RenderQuality, apply_render_settings
 from .stage import CLEVR_STAGE, Stage, build_stage
@@ -140,7 +140,9 @@ class RenderSession:
 
     def _material(self, kind: str, color: str, texture: int | None) -> bpy.types.Material:
         if (kind, color, texture) not in self._materials:
-            self._materials[kind, color, texture] = make_material(kind, named_color(color), texture)
+            material = self._materials[kind, color, texture] = make_material(kind, named_color(color), texture)
+            if self._load_shape is not None:
+                make_two_sided(material)
         return self._materials[kind, color, texture]
 
 

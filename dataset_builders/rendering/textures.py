@@ -1,4 +1,4 @@
-"""Procedural textures, numbered: grey patterns in the object's own space that multiply its colour (spec BENCHMARKS)."""
+"""Procedural textures by number: grey patterns in the object's space that multiply its colour (spec BENCHMARKS)."""
 
 from collections.abc import Callable
 

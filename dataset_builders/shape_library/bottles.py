@@ -172,8 +172,8 @@ def _jug(rng: np.random.Generator) -> list[Part]:
 def _sports(rng: np.random.Generator) -> list[Part]:
     height, grip = rng.uniform(4.0, 5.0), rng.uniform(0.78, 0.88)
     body = _body([
-        (0.9, 0.0), (1.0, 0.12), (1.0, 0.42 * height), (grip, 0.52 * height), (grip, 0.66 * height), (1.0, 0.78 * height),
-        (1.0, 0.9 * height), (0.9, height),
+        (0.9, 0.0), (1.0, 0.12), (1.0, 0.42 * height), (grip, 0.52 * height), (grip, 0.66 * height),
+        (1.0, 0.78 * height), (1.0, 0.9 * height), (0.9, height),
     ])  # fmt: skip
     lid = lathe(np.array([
         (0.0, height - 0.05), (0.98, height - 0.05), (0.98, height + 0.3), (0.85, height + 0.45), (0.4, height + 0.7),

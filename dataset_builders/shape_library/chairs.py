@@ -189,7 +189,7 @@ def _shell(frame: Frame, rng: np.random.Generator) -> list[Part]:
         width = frame.width / 2 * (1.0 - 0.3 * share**3)
         y = np.linspace(-1, 1, 13) * width
         inner = np.column_stack([x + 0.16 * (1 - 0.7 * share) * (y / width) ** 2, y])
-        outline = np.concatenate([inner[::-1] + (0.022, 0.0), inner - (0.008, 0.0)])
+        outline = np.concatenate([inner[::-1] - (-0.022, 0.0), inner - (0.008, 0.0)])
         rings.append(np.column_stack([outline[::-1], np.full(len(outline), z - 0.03)]))
     return [loft(np.stack(rings))]
 

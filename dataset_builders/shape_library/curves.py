@@ -1,9 +1,13 @@
 """Plane outlines and curves in space: what solids are lofted, turned and swept from."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
+
+# Points (N, k) as an array or one tuple each.
+Points = np.ndarray | Sequence[tuple[float, ...]]
 
 
 def superellipse(half_width: float, half_height: float, power: float = 2.0, sides: int = 32) -> np.ndarray:
@@ -29,7 +33,7 @@ def rounded_rectangle(width: float, height: float, radius: float, segments: int 
     return (centers[:, None] + radius * np.stack([np.cos(angles), np.sin(angles)], axis=-1)).reshape(-1, 2)
 
 
-def smooth(points: np.ndarray | list[tuple[float, ...]], count: int) -> np.ndarray:
+def smooth(points: Points, count: int) -> np.ndarray:
     """Return about `count` points of a smooth curve through all of (N, k) that never swings beyond its neighbours."""
     known = np.asarray(points, dtype=float)
     lengths = np.linalg.norm(np.diff(known, axis=0), axis=1)

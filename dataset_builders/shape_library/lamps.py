@@ -127,13 +127,13 @@ def _head(rng: np.random.Generator, tilt: float) -> list[Part]:
 def _desk_lamp(rng: np.random.Generator) -> list[Part]:
     """Two arms with joints: back and up, then forward."""
     knee = np.array([-rng.uniform(0.25, 0.45), 0.0, rng.uniform(0.8, 1.0)])
-    tip = knee + (rng.uniform(0.75, 0.95), 0.0, rng.uniform(0.2, 0.45))
+    tip = knee + np.array([rng.uniform(0.75, 0.95), 0.0, rng.uniform(0.2, 0.45)])
     foot = np.array([0.0, 0.0, 0.08])
     parts = [_disc(rng.uniform(0.3, 0.38), 0.09)]
-    for y in (-0.035, 0.035):
-        parts += [tube(np.stack([start, end]) + (0, y, 0), 0.02) for start, end in ((foot, knee), (knee, tip))]
+    for arm in ((foot, knee), (knee, tip)):
+        parts += tube(np.stack(arm), 0.02).moved(y=0.035).both_sides()
     joint = lathe([(0.0, -0.07), (0.06, -0.07), (0.06, 0.07), (0.0, 0.07)], circle(sides=20)).turned("x", 90).as_trim()
-    parts += [joint.moved(*point) for point in (foot + (0, 0, 0.02), knee, tip)]
+    parts += [joint.moved(*point) for point in (foot, knee, tip)]
     return parts + [part.moved(*tip) for part in _head(rng, tilt=rng.uniform(15, 35))]
 
 

@@ -58,8 +58,8 @@ def _handle(kind: str, body: list[tuple[float, float]], height: float, rng: np.r
     path = []
     for out, up in shape:
         share = bottom + up * (top - bottom)
-        wall = np.interp(share, levels, radii) - 0.6 * WALL
-        path.append((wall * (1 - out) + (1.0 + reach) * out if out else wall, 0.0, share * height))
+        wall = float(np.interp(share, levels, radii)) - 0.6 * WALL
+        path.append((wall + (1.0 + reach - wall) * out, 0.0, share * height))
     band = rounded_rectangle(rng.uniform(0.22, 0.34), 0.13, 0.06, segments=2)
     return sweep(smooth(path, 28), band, side=(0.0, 1.0, 0.0))
 

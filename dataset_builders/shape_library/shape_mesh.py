@@ -27,7 +27,7 @@ class Part:
 
     def moved(self, x: float = 0.0, y: float = 0.0, z: float = 0.0) -> "Part":
         """The same part elsewhere."""
-        return replace(self, vertices=self.vertices + (x, y, z))
+        return replace(self, vertices=np.add(self.vertices, (x, y, z)))
 
     def turned(self, axis: str, degrees: float) -> "Part":
         """The same part turned about the "x", "y" or "z" axis through the origin, by the right-hand rule."""

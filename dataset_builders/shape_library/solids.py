@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from .curves import circle
+from .curves import Points, circle
 from .shape_mesh import Faces, Part
 
 
@@ -27,7 +27,7 @@ def loft(rings: np.ndarray, is_loop: bool = False) -> Part:
     return _compacted(rings.reshape(-1, 3), [face for face in faces if len(face) > 2])
 
 
-def lathe(profile: np.ndarray | list[tuple[float, float]], outline: np.ndarray | None = None) -> Part:
+def lathe(profile: Points, outline: np.ndarray | None = None) -> Part:
     """Turn a profile (S, 2) of (radius, z) about the z axis; it runs upwards along the outside.
 
     Radii scale `outline` (N, 2), by default a circle of 32 sides. A profile that ends where it starts makes a ring.
@@ -40,7 +40,7 @@ def lathe(profile: np.ndarray | list[tuple[float, float]], outline: np.ndarray |
     return loft(points[:-1] if is_loop else points, is_loop)
 
 
-def sweep(path: np.ndarray | list[tuple[float, ...]], outline: np.ndarray, side: tuple[float, float, float]) -> Part:
+def sweep(path: Points, outline: np.ndarray, side: tuple[float, float, float]) -> Part:
     """Carry an outline (N, 2) or one per point (S, N, 2) along a path (S, 3), without twisting it.
 
     The outline's x direction starts towards `side`, which must not be parallel to the path's first step.
@@ -57,7 +57,7 @@ def sweep(path: np.ndarray | list[tuple[float, ...]], outline: np.ndarray, side:
     return loft(np.stack(rings))
 
 
-def tube(path: np.ndarray | list[tuple[float, ...]], radius: float | np.ndarray, sides: int = 12) -> Part:
+def tube(path: Points, radius: float | np.ndarray, sides: int = 12) -> Part:
     """Return a round rod along a path (S, 3), of one radius or one for each point (S,)."""
     points = np.asarray(path, dtype=float)
     start = points[1] - points[0]

@@ -12,7 +12,9 @@ import pytest
 from PIL import Image
 
 from dataset_builders import render_program as module
-from dataset_builders.render_program import render_program, save_program
+from dataset_builders.palette import named_color
+from dataset_builders.render_program import SUFFIXES, render_program, save_program
+from dataset_builders.visibility import CLEVR_RADII
 from modeling_igllm import ClevrObject, Point2D, SceneProgram
 
 CUBE = ClevrObject("large", "blue", "rubber", "cube", (-1.5, 0.5, 0.7), 0.6)
@@ -89,14 +91,59 @@ def test_glb_holds_every_object_in_its_place_and_colour(tmp_path: Path) -> None:
     assert any("camera" in node for node in data["nodes"])
 
 
+def test_usd_holds_every_object_in_its_place_and_colour(tmp_path: Path) -> None:
+    save_program(SCENE, tmp_path / "scene.usd")
+    assert [path.name for path in tmp_path.iterdir()] == ["scene.usd"]  # and no textures beside it
+    script = (
+        "import bpy, json, sys\n"
+        "bpy.ops.wm.read_factory_settings(use_empty=True)\n"
+        "bpy.ops.wm.usd_import(filepath=sys.argv[1])\n"
+        "rows = {'kinds': [item.type for item in bpy.data.objects]}\n"
+        "for item in bpy.data.objects:\n"
+        "    if item.type == 'MESH':\n"
+        "        matrix = item.matrix_world\n"
+        "        tree = item.material_slots[0].material.node_tree\n"
+        "        surface = next(node.inputs for node in tree.nodes if node.type == 'BSDF_PRINCIPLED')\n"
+        "        pose = [*matrix.translation, matrix.to_euler().z, matrix.to_scale().x]\n"
+        "        color = list(surface['Base Color'].default_value)[:3]\n"
+        "        rows[str(color)] = [*pose, surface['Metallic'].default_value]\n"
+        "print('RESULT', json.dumps(rows))\n"
+    )
+    output = subprocess.run([sys.executable, "-c", script, tmp_path / "scene.usd"], capture_output=True, text=True)
+    (line,) = (line for line in output.stdout.splitlines() if line.startswith("RESULT"))
+    rows = json.loads(line.removeprefix("RESULT"))
+    kinds = rows.pop("kinds")
+    assert (kinds.count("MESH"), kinds.count("CAMERA"), kinds.count("LIGHT")) == (4, 1, 4)
+    found = {tuple(json.loads(color)): values for color, values in rows.items()}
+    for item, yaw in ((CUBE, 0.6), (SPHERE, 0.0), (SECOND_SPHERE, 0.0)):
+        values = next(values for color, values in found.items() if color == pytest.approx(named_color(item.color)))
+        radius = CLEVR_RADII[item.size]
+        assert values == pytest.approx([*item.loc, yaw, radius, float(item.material == "metal")], abs=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_process_with_torch_ends_after_writing(tmp_path: Path, suffix: str) -> None:
+    script = (
+        "import torch, sys\n"
+        "from pathlib import Path\n"
+        "from dataset_builders.render_program import save_program\n"
+        "from modeling_igllm import SceneProgram\n"
+        "save_program(SceneProgram(()), Path(sys.argv[1]), (32, 24), samples=1)\n"
+    )
+    path = tmp_path / f"scene{suffix}"
+    subprocess.run([sys.executable, "-c", script, path], capture_output=True, check=True, timeout=120)
+    assert path.is_file()
+
+
 @pytest.mark.parametrize("name", ["scene.jpg", "scene", "scene.PNG.txt"])
 def test_another_suffix_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ValueError, match=rf"{name}'.* one of \.png, \.blend, \.glb"):
+    with pytest.raises(ValueError, match=rf"{name}'.* one of \.png, \.blend, \.glb, \.usd"):
         save_program(SCENE, tmp_path / name, SIZE, samples=1)
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("suffix", [".png", ".blend", ".glb"])
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_an_unwritable_place_is_an_os_error(tmp_path: Path, suffix: str) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="file"):
@@ -114,7 +161,7 @@ def test_a_failing_render_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("scene.png", b"old")]
 
 
-@pytest.mark.parametrize("suffix", [".png", ".blend", ".glb"])
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_scenes_of_other_families_are_refused_by_name(tmp_path: Path, suffix: str) -> None:
     with pytest.raises(ValueError, match="Point2D"):
         save_program(SceneProgram((Point2D(0.5, 0.5),)), tmp_path / f"scene{suffix}", SIZE, samples=1)

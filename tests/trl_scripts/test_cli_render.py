@@ -110,10 +110,10 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path, capsys: pytest.Captu
 def test_a_wrong_suffix_lists_the_right_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = fail(capsys, write(tmp_path, LINE), tmp_path / "out.jpg")
     assert str(tmp_path / "out.jpg") in line
-    assert ".png, .blend, .glb" in line
+    assert ".png, .blend, .glb, .usd" in line
 
 
-@pytest.mark.parametrize("suffix", [".png", ".blend", ".glb"])
+@pytest.mark.parametrize("suffix", render_program.SUFFIXES)
 def test_an_unwritable_place_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str) -> None:
     source = write(tmp_path, LINE)
     out = source / f"out{suffix}"  # below a file

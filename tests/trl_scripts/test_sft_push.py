@@ -13,8 +13,7 @@ import huggingface_hub
 import numpy as np
 import pytest
 import tiny
-from datasets import Dataset
-from datasets import load_dataset
+from datasets import Dataset, load_dataset
 from huggingface_hub import ModelCard, metadata_load
 from local_hub import TOKEN, logged_in_hub, run_fresh
 from peft import LoraConfig
