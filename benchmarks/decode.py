@@ -96,7 +96,9 @@ def set_objects(model: IGLLMForSceneProgram, processor: IGLLMProcessor, inputs: 
     weights = model.lm_head.weight.data
     weights[list(automaton.open.transitions)] = 0
     states: list[torch.Tensor] = []
-    hook = model.lm_head.register_forward_pre_hook(lambda module, arguments: states.append(arguments[0]))
+    hook = model.model.register_forward_hook(
+        lambda module, arguments, output: states.append(output.last_hidden_state[:, -1])
+    )
     generate_scene_without_drafts(model, batch_of(inputs, 1))
     hook.remove()
     for token in automaton.open.transitions.keys() - automaton.close.transitions.keys():

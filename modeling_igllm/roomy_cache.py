@@ -21,7 +21,7 @@ class RoomyLayer(DynamicLayer):
         if self._key_room is None or self._value_room is None or self._key_room.shape[-2] < end:
             self._key_room = _room_for(key_states, 2 * end)
             self._value_room = _room_for(value_states, 2 * end)
-            if start:
+            if self.keys is not None and self.values is not None:
                 self._key_room[..., :start, :] = self.keys
                 self._value_room[..., :start, :] = self.values
         self._key_room[..., start:end, :] = key_states

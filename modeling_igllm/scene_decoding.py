@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 from transformers.modeling_outputs import ModelOutput
 
 from .answer_rows import AnswerRow, Question, Sampling, Segment
@@ -156,14 +157,21 @@ class SceneDecoder:
         if not places:
             return [[] for _ in asked]
         states = self._gather(hidden_states, [(index, question.column) for index, question in places])
-        logits = self.model.lm_head(states)
         allowed = [list(question.state.transitions) for _, question in places]
         lines = [line for line, tokens in enumerate(allowed) for _ in tokens]
-        flat = logits[lines, [token for tokens in allowed for token in tokens]].float().cpu()
+        flat = self._logits(states, lines, [token for tokens in allowed for token in tokens]).float().cpu()
         if not flat.isfinite().all():
             raise ValueError("the model's logits are not finite: its weights are damaged or its precision is too low")
         pieces = iter(flat.split([len(tokens) for tokens in allowed]))
         return [[next(pieces) for _ in questions] for questions in asked]
+
+    def _logits(self, states: torch.Tensor, lines: list[int], tokens: list[int]) -> torch.Tensor:
+        """Logits (K,) of `tokens`, each for the state in the line of `states` (N, h) beside it."""
+        head = self.model.lm_head
+        if type(head) is not nn.Linear:  # quantised, or wrapped by an adapter
+            return head(states)[lines, tokens]
+        # A handful of a vocabulary's 32,000 tokens is allowed: the others need no logits.
+        return (states[lines].float() * head.weight[tokens].float()).sum(-1)
 
     @staticmethod
     def _gather(hidden_states: torch.Tensor, places: list[tuple[int, int]]) -> torch.Tensor:

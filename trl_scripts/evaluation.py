@@ -31,7 +31,9 @@ def run_evaluate(parsed: argparse.Namespace) -> int:
     if truncated:
         print(f"igllm evaluate: a limit ended {truncated} of {len(rows)} outputs", file=sys.stderr)
     scores = evaluate_library.load(str(METRIC)).compute(
-        predictions=[metric_text(prediction) for prediction in predictions], references=list(rows["program"])
+        predictions=[metric_text(prediction) for prediction in predictions],
+        references=list(rows["program"]),
+        unseen_shapes=parsed.split.partition("[")[0] == "val_ood_shape",  # also of a slice
     )
     report = {
         "model": parsed.model,

@@ -81,10 +81,9 @@ def _wheel(radius: float) -> list[Part]:
 
 def _face(body: Body, rng: np.random.Generator) -> list[Part]:
     """Grille, bumper, headlights and mirrors: what tells the front from the back."""
-    half, middle = body.length / 2, (body.nose + body.sill) / 2
-    height = body.nose - body.sill
+    half, height = body.length / 2, body.nose - body.sill
     grille = box((0.06, rng.uniform(0.4, 0.6) * body.width, 0.24 * height), 0.025)
-    grille = grille.moved(half - 0.005, 0.0, middle + 0.12)
+    grille = grille.moved(half - 0.005, 0.0, body.sill + 0.62 * height)
     bumper = box((0.14, 0.86 * body.width, 0.16), 0.05).moved(half - 0.04, 0.0, body.sill + 0.14)
     disc = [(0.0, 0.0), (0.11, 0.0), (0.1, 0.05), (0.05, 0.075), (0.0, 0.08)]
     light = lathe(np.array(disc)).turned("y", 90).stretched(y=rng.uniform(1.0, 1.7))

@@ -38,13 +38,16 @@ class ObjectTable:
     Args:
         starts: (scenes + 1,) int; the objects of scene `s` are the rows `starts[s]:starts[s + 1]`.
         positions: (objects, 3) float64, metres; a 2D object has image units and z = 0.
-        words: attribute name -> (objects,) str, canonical names; `shape_class` is `shape` before its first `_`.
+        words: attribute name -> (objects,) str, canonical names, of what is scored; `shape_class` is `shape` before
+            its first `_`.
+        shapes: (objects,) str, the whole `shape`; empty where the statement states none.
         rotations: (objects, 3, 3) float64, object to world; NaN where the statement states no rotation.
     """
 
     starts: np.ndarray
     positions: np.ndarray
     words: dict[str, np.ndarray]
+    shapes: np.ndarray
     rotations: np.ndarray
 
     @property
@@ -71,7 +74,11 @@ class Corpus:
 
 
 def read_corpus(
-    predictions: Sequence[str], references: Sequence[str], rotation: str, published_quirks: bool = False
+    predictions: Sequence[str],
+    references: Sequence[str],
+    rotation: str,
+    published_quirks: bool = False,
+    unseen_shapes: bool = False,
 ) -> Corpus:
     """Parses all texts.
 
@@ -81,6 +88,7 @@ def read_corpus(
         rotation: the representation rotations are written in (SCENE_PROGRAM, section Rotations).
         published_quirks: read as the published evaluator did (METRICS): a missing number of a prediction is 0, and
             a 6d rotation is its two raw rows and their cross product.
+        unseen_shapes: leave `shape` out of the words: only `shape_class` is scored.
 
     Raises:
         ValueError: no scenes, different lengths, a reference that does not parse, references of no or several kinds.
@@ -98,8 +106,10 @@ def read_corpus(
     predicted = [read_prediction(text, kind, rotation) for text in predictions]
     return Corpus(
         kind=kind,
-        predicted=object_table([scene.objects if scene else () for scene in predicted], kind, published_quirks),
-        true=object_table([scene.objects for scene in true], kind, published_quirks),
+        predicted=object_table(
+            [scene.objects if scene else () for scene in predicted], kind, published_quirks, unseen_shapes
+        ),
+        true=object_table([scene.objects for scene in true], kind, published_quirks, unseen_shapes),
         invalid=np.array([scene is None for scene in predicted]),
     )
 
@@ -135,7 +145,9 @@ def _numeric_places(kind: type, rotation: str) -> dict[str, int]:
     return {"loc": 3} if kind is ClevrObject else {"loc": 3, "rotation": REPRESENTATION_SIZES[rotation]}
 
 
-def object_table(scenes: Sequence[Sequence[SceneObject]], kind: type, raw_rotations: bool) -> ObjectTable:
+def object_table(
+    scenes: Sequence[Sequence[SceneObject]], kind: type, raw_rotations: bool, unseen_shapes: bool
+) -> ObjectTable:
     """Puts the objects of all scenes, which are of one kind, into columns.
 
     Args:
@@ -143,10 +155,14 @@ def object_table(scenes: Sequence[Sequence[SceneObject]], kind: type, raw_rotati
         kind: the kind of all of them.
         raw_rotations: take a 6d rotation as its two raw rows and their cross product instead of a rotation
             (METRICS, quirks of the published evaluator).
+        unseen_shapes: leave `shape` out of the words.
     """
     objects = [item for scene in scenes for item in scene]
     counts = [len(scene) for scene in scenes]
     words = _words(objects, kind)
+    shapes = words.get("shape", np.full(len(objects), ""))
+    if unseen_shapes:
+        words.pop("shape", None)
     positions = np.array([_position(item) for item in objects], dtype=np.float64).reshape(-1, 3)
     rotations = _rotations(objects, kind, raw_rotations)
     order = _canonical_order(np.repeat(np.arange(len(scenes)), counts), positions, words, rotations)
@@ -154,6 +170,7 @@ def object_table(scenes: Sequence[Sequence[SceneObject]], kind: type, raw_rotati
         starts=np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]),
         positions=positions[order],
         words={name: column[order] for name, column in words.items()},
+        shapes=shapes[order],
         rotations=rotations[order],
     )
 

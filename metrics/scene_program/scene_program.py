@@ -40,6 +40,8 @@ Args:
     rotation: representation of full rotations in both, one of 6d, 9d, quat, aa, euler, euler_int.
     published_quirks: compute `published/...` with the quirks of the published evaluator.
     confusion: add the tables `strict/confusion/<attribute>`, as true word -> predicted word -> count.
+    unseen_shapes: for `val_ood_shape`, whose shapes have no name in training: `shape` is NaN and `shape_class` takes
+        its place in `precision`, `recall`, `f1` and `exact`.
 
 Returns:
     dict: flat; README.md explains every key. A score that is not defined on this data is NaN.
@@ -74,5 +76,6 @@ class SceneProgramMetric(evaluate.Metric):
         rotation: str = "6d",
         published_quirks: bool = False,
         confusion: bool = False,
+        unseen_shapes: bool = False,
     ) -> dict[str, float | ConfusionTable]:
-        return score_programs(predictions, references, rotation, published_quirks, confusion)
+        return score_programs(predictions, references, rotation, published_quirks, confusion, unseen_shapes)

@@ -72,7 +72,7 @@ def _rotation_ratios(corpus: Corpus, pairs: Pairs) -> dict[str, Ratio]:
     angles = symmetric_degrees(
         corpus.predicted.rotations[pairs.predicted],
         corpus.true.rotations[pairs.true],
-        corpus.true.words["shape_class"][pairs.true],
+        corpus.true.shapes[pairs.true],
     )
     return {"rotation_deg": scene_sums(pairs, angles, len(corpus.invalid))}
 

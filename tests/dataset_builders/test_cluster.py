@@ -39,9 +39,7 @@ def build_by_datatrove(out: Path, **changes: Any) -> list[SplitPlan]:
 
 
 @pytest.mark.parametrize("world_size", [1, 3, 9, 20])
-def test_every_shard_belongs_to_one_task(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, world_size: int
-) -> None:
+def test_every_shard_belongs_to_one_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, world_size: int) -> None:
     plans = [make_plan(tmp_path, num_scenes=500), make_plan(tmp_path, split="val_id", num_scenes=301)]
     rendered: list[tuple[str, int]] = []
     record: Callable[..., None] = lambda plan, numbers, threads: rendered.extend((plan.split, n) for n in numbers)  # noqa: E731

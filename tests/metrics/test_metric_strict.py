@@ -115,9 +115,17 @@ def test_cube_yaw_error_is_the_way_round_the_quarter_turn():
 
 @pytest.mark.parametrize(
     ("shape", "turn", "error"),
-    [("bottle_3", 77, 0), ("chair_3", 77, 77), ("chair", 180, 180)],
+    [
+        ("bottle_00", 77, 0),
+        ("table_00", 170, 10),
+        ("table_05", 110, 10),
+        ("table_01", 80, 10),
+        ("bottle_03", 77, 77),
+        ("bottle_9a3f", 77, 77),  # a user's
+        ("chair", 180, 180),
+    ],
 )
-def test_rotation_error_is_modulo_the_symmetry_of_the_category(shape, turn, error):
+def test_rotation_error_is_modulo_the_symmetry_of_the_shape(shape, turn, error):
     scores = score_programs([posed(shape, about_z(turn))], [posed(shape, np.eye(3))], rotation="9d")
     assert scores["strict/rotation_deg"] == pytest.approx(error, abs=0.06)
     assert scores["published/geod"] == pytest.approx(turn, abs=0.06)
@@ -126,7 +134,7 @@ def test_rotation_error_is_modulo_the_symmetry_of_the_category(shape, turn, erro
 
 def test_a_tilted_bottle_is_off_by_its_tilt():
     tilt = about_z(30)[[2, 0, 1]][:, [2, 0, 1]]  # the same turn about x
-    scores = score_programs([posed("bottle_1", tilt @ about_z(45))], [posed("bottle_1", np.eye(3))], rotation="9d")
+    scores = score_programs([posed("bottle_01", tilt @ about_z(45))], [posed("bottle_01", np.eye(3))], rotation="9d")
     assert scores["strict/rotation_deg"] == pytest.approx(30, abs=0.06)
 
 
@@ -135,6 +143,28 @@ def test_rotation_is_read_in_the_stated_representation(representation):
     truth, prediction = (posed("chair_1", about_z(angle), representation) for angle in (0, 40))
     scores = score_programs([prediction], [truth], rotation=representation)
     assert scores["strict/rotation_deg"] == pytest.approx(40, abs=0.2)
+
+
+def test_unseen_shapes_are_scored_by_their_class_alone():
+    truth = f"{posed('chair_1', np.eye(3))}\n{posed('mug_1', np.eye(3)).replace('loc=(0', 'loc=(2')}"
+    prediction = f"{posed('chair_7', np.eye(3))}\n{posed('lamp_7', np.eye(3)).replace('loc=(0', 'loc=(2')}"
+    scores = score_programs([prediction], [truth], rotation="9d", unseen_shapes=True, confusion=True)
+    for key in ("published/shape", "strict/shape", "strict/shape_lo", "strict/shape_hi"):
+        assert math.isnan(scores[key])
+    assert (scores["strict/shape_class"], scores["published/shape_class"]) == (0.5, 50)
+    assert scores["strict/recall@0.5m"] == 0.5
+    assert "strict/confusion/shape" not in scores
+    same = score_programs([prediction], [truth.replace("mug", "lamp")], rotation="9d", unseen_shapes=True)
+    assert same["strict/exact"] == same["strict/f1@0.1m"] == 1
+    assert same.keys() == score_programs([prediction], [truth], rotation="9d").keys()
+
+
+def test_unseen_shapes_leave_the_other_scores_alone():
+    prediction, truth = posed("table_7", about_z(100)), posed("table_01", np.eye(3))
+    plain, unseen = (score_programs([prediction], [truth], "9d", unseen_shapes=flag) for flag in (False, True))
+    assert unseen["strict/rotation_deg"] == pytest.approx(10, abs=0.06)  # by the whole name of the true shape
+    for key in ("strict/color", "strict/l2", "strict/shape_class", "published/geod", "strict/rotation_deg_hi"):
+        assert plain[key] == unseen[key], key
 
 
 def test_shape_class_forgives_the_id_and_shape_does_not():

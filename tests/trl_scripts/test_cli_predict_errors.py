@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from dataset_builders import render_program
 from modeling_igllm import ScenePrediction, parse_program
@@ -208,4 +210,15 @@ def test_a_folder_without_a_checkpoint_is_named(tmp_path: Path) -> None:
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(CommandError, match=f"cannot load the model '{tmp_path}'"):
+        _LOAD(Predictor, str(tmp_path), None, "cpu", "float32")
+
+
+def test_a_checkpoint_that_lacks_a_weight_is_refused(tmp_path: Path) -> None:
+    processor = tiny.make_processor()
+    tiny.make_model(processor).save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    del weights["numeric_head.layers.1.weight"]
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(CommandError, match=r"lacks 1 weights, among them 'numeric_head\.layers\.1\.weight'"):
         _LOAD(Predictor, str(tmp_path), None, "cpu", "float32")
