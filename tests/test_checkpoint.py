@@ -25,7 +25,9 @@ def test_checkpoint_is_small_and_holds_no_pickles() -> None:
 def test_checkpoint_carries_the_current_code() -> None:
     for path in CHECKPOINT.glob("*.py"):
         current = ROOT / "modeling_igllm" / path.name
-        assert path.read_text() == current.read_text(), f"copy {current} to {path} and measure again"
+        assert path.read_text() == current.read_text(), (
+            f"{current} has changed: run python -m trl_scripts.refresh_checkpoint {CHECKPOINT}"
+        )
 
 
 def test_card_shows_what_was_measured() -> None:

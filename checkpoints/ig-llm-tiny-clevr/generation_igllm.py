@@ -241,7 +241,7 @@ class SceneGenerationMixin(NumericHeadMixin, GenerationMixin):
                 "Assisted decoding (assistant_model, prompt_lookup_num_tokens) does not read the numeric head. Leave "
                 "these out, or use generate_scene, which guesses ahead by itself and gives the same programs."
             )
-        return super()._assisted_decoding(input_ids, **kwargs)  # type: ignore[misc]
+        return super()._assisted_decoding(input_ids, **kwargs)  # type: ignore[misc,return-value]
 
     def _number_quantities(self, sequences: torch.LongTensor, offset: int) -> torch.Tensor | None:
         """Quantities (B, T) of the numbers in answers that begin at `offset`; None if the model needs none."""

@@ -58,7 +58,7 @@ class GrammarLogitsProcessor(LogitsProcessor):
     def __init__(self, automaton: GrammarAutomaton, prompt_length: int, max_new_tokens: int):
         self.prompt_length = prompt_length
         # Where the answers of the step before stood: beams change rows, so they are known by their tokens.
-        self.cursors = {(): ProgramCursor.begin(automaton, max_new_tokens)}
+        self.cursors: dict[tuple[int, ...], ProgramCursor] = {(): ProgramCursor.begin(automaton, max_new_tokens)}
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
         """Set the scores (B, V) of tokens that may not come next to minus infinity."""
@@ -76,7 +76,9 @@ class GrammarLogitsProcessor(LogitsProcessor):
         if answer in self.cursors:
             return self.cursors[answer]
         before = self.cursors[answer[:-1]]
-        return before if before.state.is_end else before.advance(answer[-1])
+        # A finished row goes on with padding, and beams that are short of allowed tokens are filled up with others at
+        # minus infinity: neither gets anywhere.
+        return before.advance(answer[-1]) if answer[-1] in before.state.transitions else before
 
 
 class GrammarGenerationMixin:
@@ -153,8 +155,8 @@ class GrammarGenerationMixin:
         attention = self.config.text_config._attn_implementation
         if attention not in MASKED_ATTENTIONS:
             raise ValueError(
-                f"generate_scene needs one of the attention implementations {MASKED_ATTENTIONS}, the language model has "
-                f"{attention!r}: call model.set_attn_implementation({MASKED_ATTENTIONS[0]!r})."
+                f"generate_scene needs one of the attention implementations {MASKED_ATTENTIONS}, the language model "
+                f"has {attention!r}: call model.set_attn_implementation({MASKED_ATTENTIONS[0]!r})."
             )
         if (pixel_values is None) == (image_features is None):
             raise ValueError("generate_scene needs one of pixel_values and image_features.")

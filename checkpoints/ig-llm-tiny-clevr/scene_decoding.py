@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers.cache_utils import Cache
+from torch import nn
 from transformers.modeling_outputs import ModelOutput
 
 from .answer_rows import AnswerRow, Question, Sampling, Segment
 from .grammar_automaton import GrammarAutomaton, ProgramCursor
+from .roomy_cache import make_roomy_cache
 from .vocabulary import MAX_NUMBER, NO_QUANTITY
 
 
@@ -71,7 +72,7 @@ class SceneDecoder:
         self.num_passes = 0
         self.rows: list[AnswerRow] = []  # those that are not done
         self.mask = torch.empty(0)  # (rows, columns of the cache)
-        self.cache: Cache | None = None
+        self.cache = make_roomy_cache(model.config.text_config)
 
     def decode(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **images: Any) -> SceneDecodeOutput:
         """Answer the prompts (B, L), left-padded; `images` as for `forward`."""
@@ -156,14 +157,21 @@ class SceneDecoder:
         if not places:
             return [[] for _ in asked]
         states = self._gather(hidden_states, [(index, question.column) for index, question in places])
-        logits = self.model.lm_head(states)
         allowed = [list(question.state.transitions) for _, question in places]
         lines = [line for line, tokens in enumerate(allowed) for _ in tokens]
-        flat = logits[lines, [token for tokens in allowed for token in tokens]].float().cpu()
+        flat = self._logits(states, lines, [token for tokens in allowed for token in tokens]).float().cpu()
         if not flat.isfinite().all():
             raise ValueError("the model's logits are not finite: its weights are damaged or its precision is too low")
         pieces = iter(flat.split([len(tokens) for tokens in allowed]))
         return [[next(pieces) for _ in questions] for questions in asked]
+
+    def _logits(self, states: torch.Tensor, lines: list[int], tokens: list[int]) -> torch.Tensor:
+        """Logits (K,) of `tokens`, each for the state in the line of `states` (N, h) beside it."""
+        head = self.model.lm_head
+        if type(head) is not nn.Linear:  # quantised, or wrapped by an adapter
+            return head(states)[lines, tokens]
+        # A handful of a vocabulary's 32,000 tokens is allowed: the others need no logits.
+        return (states[lines].float() * head.weight[tokens].float()).sum(-1)
 
     @staticmethod
     def _gather(hidden_states: torch.Tensor, places: list[tuple[int, int]]) -> torch.Tensor:
@@ -234,7 +242,7 @@ class SceneDecoder:
         if len(going_on) == len(self.rows):
             return
         self.rows = [self.rows[index] for index in going_on]
-        if self.rows and self.cache is not None:
+        if self.rows:
             keep = torch.tensor(going_on, device=self.mask.device)
             self.mask = self.mask[keep]
             self.cache.batch_select_indices(keep)

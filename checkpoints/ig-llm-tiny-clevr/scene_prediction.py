@@ -30,7 +30,7 @@ class ScenePrediction:
             Full-precision numbers. The yaw of cubes is wrapped into [0, pi/2), and rotations are as
             `nearest_rotation` reads them.
         error (`SceneProgramError`, *optional*):
-            Why `text` is not a program. It never is one of `generate_scene`'s results.
+            Why `text` is not a program. Answers of `generate_scene` always are.
         number_stds (`tuple[float, ...]`, *optional*): Standard deviations of `numbers`, where the head has them.
         confidences (`tuple[dict[str, float], ...]`, *optional*):
             For each object: attribute -> probability of its word among those that the grammar allows, and under
@@ -109,8 +109,8 @@ class ScenePrediction:
         return Image.fromarray(module.render_program(scene, (width, height)))
 
     def save(self, path: str | Path) -> None:
-        """Write `.json` ([`to_json`]), `.txt` (the program, or the text that is none), or by Blender `.png` (320x240),
-        `.blend`, `.glb` or `.usd`.
+        """Write `.json` ([`to_json`]) or `.txt` (the program, or the text that is none), or by Blender `.png`
+        (rendered), `.blend`, `.glb` or `.usd`.
 
         Raises:
             `ImportError`, `ValueError`: As `render`, for what Blender writes; `ValueError` also for another suffix.
