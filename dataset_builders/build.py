@@ -6,7 +6,6 @@ import logging
 import multiprocessing
 import os
 import sys
-import threading
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -19,6 +18,7 @@ from datasets import disable_progress_bars
 from tqdm import tqdm
 
 from .dataset_card import check_card_place, write_dataset_card
+from .die_with_parent import die_with_parent
 from .families import FAMILIES
 from .mesh_index import index_meshes
 from .painters import Painter, PaintRequest
@@ -199,25 +199,13 @@ def _render_batch(
 def _start_worker(rendered: "Synchronized[int]", stop: Event, threads: int) -> None:
     global _rendered, _stop, _threads
     _rendered, _stop, _threads = rendered, stop, threads
-    # Python does not unload bpy while `_watch_parent` runs, and Blender's clean-up then waits for ever. There is
-    # nothing left to clean up: every shard is on disk.
+    # Python does not unload bpy while the thread of `die_with_parent` runs, and Blender's clean-up then waits for
+    # ever. There is nothing left to clean up: every shard is on disk.
     atexit.register(os._exit, 0)
     # A parent that has loaded bpy passes on its search path, where Blender's inner `bpy` hides the package itself.
     sys.path[:] = [entry for entry in sys.path if not (Path(entry) / "bpy_extras").is_dir()]
     disable_progress_bars()  # of writing Parquet: they would run across the build's own
-    _die_with_parent()
-
-
-def _die_with_parent() -> None:
-    # A worker whose parent was killed would otherwise render on beside the next build, then wait for ever for work.
-    threading.Thread(target=_watch_parent, daemon=True).start()
-
-
-def _watch_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
+    die_with_parent()
 
 
 @functools.cache

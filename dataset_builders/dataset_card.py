@@ -37,7 +37,7 @@ dataset = load_dataset("path/to/this/folder", "{config}", split="{split}")
 {rows}
 
 {origins}
-Licence: CC BY 4.0.
+{licence}
 
 {sheets}
 """
@@ -48,6 +48,11 @@ _IMPORTED = """Splits imported from CLEVR_v1.0 by `igllm import-clevr` are the p
 al. (2017), <https://cs.stanford.edu/people/jcjohns/clevr/>, licence CC BY 4.0: its pictures byte for byte, its scenes
 in this layout. Camera, lamps, visible pixel counts, seed and attempt are null.
 """
+_WITH_MESHES = """The shapes of splits built from own meshes came from a folder of the builder's; the `meshes.json`
+beside the shards says which file each shape was.
+"""
+_LICENCE = "Licence: CC BY 4.0."
+_MESH_LICENCE = "Licence: CC BY 4.0, as far as the licences of the meshes allow it: see to them before you publish."
 
 
 def check_card_place(out: Path) -> None:
@@ -64,18 +69,26 @@ def write_dataset_card(out: Path) -> None:
     """
     by_family = {family: _splits_on_disk(out / family) for family in FAMILIES}
     found = {family: splits for family, splits in by_family.items() if splits}
-    data = DatasetCardData(license="cc-by-4.0", task_categories=["image-to-text"], tags=["inverse-graphics", "3d"])
+    parts = [(family, split, files) for family, splits in found.items() for split, files in splits.items()]
+    has_meshes = any("meshes" in _parameters(split, files) for _, split, files in parts)
+    licence = "other" if has_meshes else "cc-by-4.0"
+    data = DatasetCardData(license=licence, task_categories=["image-to-text"], tags=["inverse-graphics", "3d"])
     configs = {family: {"data_files": _data_files(family, splits)} for family, splits in found.items()}
     MetadataConfigs(configs).to_dataset_card_data(data)
     infos = {family: _dataset_info(family, splits) for family, splits in found.items()}
     DatasetInfosDict(infos).to_dataset_card_data(data)
-    parts = [(family, split, files) for family, splits in found.items() for split, files in splits.items()]
     rows = "\n".join(_table_row(*part) for part in parts)
-    origins = sorted({_origin(split, files) for _, split, files in parts})
+    origins = sorted({_origin(split, files) for _, split, files in parts}) + [_WITH_MESHES] * has_meshes
     remove_leftovers(out / _SHEETS, "*.jpg")
     sheets = "\n\n".join(_write_contact_sheet(out, *part) for part in parts)
     body = _BODY.format(
-        title=_TITLE, config=parts[0][0], split=parts[0][1], rows=rows, origins="\n".join(origins), sheets=sheets
+        title=_TITLE,
+        config=parts[0][0],
+        split=parts[0][1],
+        rows=rows,
+        origins="\n".join(origins),
+        licence=_MESH_LICENCE if has_meshes else _LICENCE,
+        sheets=sheets,
     )
     card = str(DatasetCard(f"---\n{data.to_yaml()}\n---\n{body}"))
     remove_leftovers(out, "README.md")
@@ -127,5 +140,6 @@ def _table_row(family: str, split: str, files: list[Path]) -> str:
     versions = {str(row["bpy_version"]) for table in tables for row in table["scene"].to_pylist()}
     pixels = f"{parameters['width']}x{parameters['height']}"
     bpy = ", ".join(sorted(versions))  # several if a split was resumed after an upgrade
-    values = (family, split, scenes, parameters["seed"], pixels, parameters["samples"], bpy, "built")
+    origin = "built from own meshes" if "meshes" in parameters else "built"
+    values = (family, split, scenes, parameters["seed"], pixels, parameters["samples"], bpy, origin)
     return "| " + " | ".join(str(value) for value in values) + " |"

@@ -53,10 +53,7 @@ class MeshFolder:
         """
         if name not in self.files:
             raise ValueError(f"{self.path} has no mesh called {name!r}{self._why_not(name)}")
-        try:
-            return import_mesh(self.path / self.files[name])
-        except MeshError as error:
-            raise ValueError(f"{self.path / self.files[name]} cannot be used: {error}") from error
+        return load_mesh(self.path, self.files[name])
 
     def _models(self) -> Iterator[Path]:
         """The folders `<category>/<id>`, relative and in order."""
@@ -120,6 +117,22 @@ class MeshFolder:
         category = name.partition("_")[0] + "_"
         alike = [other for other in self.files if other.startswith(category)] or list(self.files)
         return f": it has {len(self.files)}, for example {', '.join(alike[:3])}"
+
+
+def load_mesh(folder: Path, file: Path) -> ShapeMesh:
+    """Read a mesh file of a folder, by its path relative to that.
+
+    Raises:
+        ValueError: if it leads out of the folder or over a link, or does not load; the message names it.
+        OSError: if it cannot be read.
+    """
+    path = folder.resolve() / file
+    if path.resolve() != path:
+        raise ValueError(f"{path} is not a plain file of {folder}: it is, or is behind, a link or `..`")
+    try:
+        return import_mesh(path)
+    except MeshError as error:
+        raise ValueError(f"{path} cannot be used: {error}") from error
 
 
 def mesh_name(category: str, model: str) -> str:

@@ -17,7 +17,8 @@ from typing import Any
 from tqdm import tqdm
 
 from .camera import Vector3
-from .mesh_folder import MeshFolder
+from .die_with_parent import die_with_parent
+from .mesh_folder import MeshFolder, load_mesh
 from .mesh_import import MeshError, import_mesh
 from .shape_library import ShapeMesh
 from .whole_file import remove_leftovers, write_whole
@@ -49,12 +50,8 @@ class IndexedMeshes:
     index: Path
 
     def load(self, name: str) -> ShapeMesh:
-        """Read the mesh called `name`; ValueError if it does not load any more, OSError if it cannot be read."""
-        path = self.folder / read_index(self.index).files[name]
-        try:
-            return import_mesh(path)
-        except MeshError as error:
-            raise ValueError(f"{path} has changed since {self.index} was made: {error}") from error
+        """Read the mesh called `name`; errors as of `load_mesh`, if the folder has changed since it was indexed."""
+        return load_mesh(self.folder, Path(read_index(self.index).files[name]))
 
 
 def index_meshes(meshes: Path, place: Path, workers: int, is_in_use: bool) -> MeshIndex:
@@ -77,17 +74,9 @@ def index_meshes(meshes: Path, place: Path, workers: int, is_in_use: bool) -> Me
         return read_index(path)
     if path.exists() and is_in_use:
         raise ValueError(f"{meshes} does not hold the meshes that are named in {path}: use another --out folder")
-    sizes, left_out = {}, {str(file): reason for file, reason in folder.left_out.items()}
-    for name, result in zip(folder.files, _read_all(folder, workers), strict=True):
-        if isinstance(result, str):
-            left_out[str(folder.files[name])] = result
-        else:
-            sizes[name] = result
-    if not sizes:
-        raise ValueError(f"no mesh in {meshes} loads; {next(iter(left_out.items()))}")
-    contents = {"files": listing, "sizes": sizes, "left_out": dict(sorted(left_out.items()))}
     remove_leftovers(place, INDEX_NAME)
-    write_whole(path, lambda file: file.write_text(json.dumps(contents, indent=1) + "\n"))
+    # The meshes are read once the place is known to be writable.
+    write_whole(path, lambda file: file.write_text(json.dumps(_make_index(folder, listing, workers), indent=1) + "\n"))
     read_index.cache_clear()
     return read_index(path)
 
@@ -101,6 +90,19 @@ def read_index(path: Path) -> MeshIndex:
     return MeshIndex(files, sizes, contents["left_out"])
 
 
+def _make_index(folder: MeshFolder, listing: dict[str, dict[str, Any]], workers: int) -> dict[str, Any]:
+    sizes, left_out = {}, {file.as_posix(): reason for file, reason in folder.left_out.items()}
+    for name, result in zip(folder.files, _read_all(folder, workers), strict=True):
+        if isinstance(result, str):
+            left_out[folder.files[name].as_posix()] = result
+        else:
+            sizes[name] = result
+    if not sizes:
+        reasons = "; ".join(f"{file}: {reason}" for file, reason in list(left_out.items())[:3])
+        raise ValueError(f"no mesh in {folder.path} can be used: {reasons}")
+    return {"files": listing, "sizes": sizes, "left_out": dict(sorted(left_out.items()))}
+
+
 def _listing(folder: MeshFolder) -> dict[str, dict[str, Any]]:
     """Name -> file and its length in bytes: what tells one folder from another."""
     return {
@@ -112,14 +114,16 @@ def _listing(folder: MeshFolder) -> dict[str, dict[str, Any]]:
 def _read_all(folder: MeshFolder, workers: int) -> Iterator[Vector3 | str]:
     """Yield the size of each mesh, or why it does not load, in the order of `folder.files`."""
     paths = [folder.path / file for file in folder.files.values()]
-    with ProcessPoolExecutor(min(workers, len(paths)), get_context("spawn")) as pool:
+    with ProcessPoolExecutor(min(workers, len(paths)), get_context("spawn"), die_with_parent) as pool:
         results = pool.map(_size_or_reason, paths, chunksize=_CHUNK)
         try:
             yield from tqdm(results, total=len(paths), unit="mesh", desc="meshes", mininterval=1.0)
         except BrokenProcessPool as error:
-            raise RuntimeError(
-                f"a process died while reading the meshes of {folder.path}; use fewer --workers"
-            ) from error
+            message = f"a process died while reading the meshes of {folder.path}, for want of memory perhaps"
+            raise RuntimeError(message) from error
+        except BaseException:  # Ctrl-C too: without this all pending meshes would be read first
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def _size_or_reason(path: Path) -> Vector3 | str:

@@ -26,7 +26,7 @@ def test_checkpoint_carries_the_current_code() -> None:
     for path in CHECKPOINT.glob("*.py"):
         current = ROOT / "modeling_igllm" / path.name
         assert path.read_text() == current.read_text(), (
-            f"{current} has changed: run python -m trl_scripts.refresh_checkpoint {CHECKPOINT}"
+            f"{current} has changed: python -m trl_scripts.refresh_checkpoint"
         )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from .curves import circle
+from .draws import spread
 from .shape_mesh import Part
 from .solids import box, lathe, loft, tube, wing
 
@@ -13,22 +14,30 @@ from .solids import box, lathe, loft, tube, wing
 
 def make_airplane(variant: int, rng: np.random.Generator) -> list[Part]:
     """Make one airplane: the kind by `variant`, its proportions by `rng`."""
-    kinds: tuple[Callable[[np.random.Generator], list[Part]], ...] = (
+    kinds: tuple[Callable[[np.random.Generator, int], list[Part]], ...] = (
         _airliner, _high_wing, _fighter, _four_engines, _biplane, _rear_engines, _glider, _turboprop,
     )  # fmt: skip
-    return kinds[variant % len(kinds)](rng)
+    return kinds[variant % len(kinds)](rng, variant // len(kinds))
 
 
-def _airliner(rng: np.random.Generator) -> list[Part]:
-    radius, span, sweep = rng.uniform(0.105, 0.13), rng.uniform(0.85, 1.1), rng.uniform(0.4, 0.65)
+def _airliner(rng: np.random.Generator, style: int) -> list[Part]:
+    radius, span, sweep = (
+        spread(rng, 0.1, 0.14, style, 3),
+        spread(rng, 0.8, 1.15, style + 1, 3),
+        spread(rng, 0.35, 0.7, style, 3),
+    )
     parts = [_fuselage(radius), *_cockpit(radius), *_cabin_windows(radius, 9)]
     parts += _wings(0.28, -0.6 * radius, span, 0.42, 0.12, sweep, dihedral=0.1)
     parts += _engine_pair(0.25, 0.32 * span, -1.15 * radius, rng.uniform(0.075, 0.09))
     return parts + _tail(radius, rng.uniform(0.36, 0.46), 0.38, sweep)
 
 
-def _four_engines(rng: np.random.Generator) -> list[Part]:
-    radius, span, sweep = rng.uniform(0.125, 0.15), rng.uniform(0.95, 1.1), rng.uniform(0.45, 0.6)
+def _four_engines(rng: np.random.Generator, style: int) -> list[Part]:
+    radius, span, sweep = (
+        spread(rng, 0.12, 0.16, style, 3),
+        spread(rng, 0.9, 1.15, style + 2, 3),
+        spread(rng, 0.4, 0.65, style + 1, 3),
+    )
     parts = [_fuselage(radius), *_cockpit(radius), *_cabin_windows(radius, 10)]
     parts += _wings(0.32, -0.6 * radius, span, 0.46, 0.12, sweep, dihedral=0.12)
     for share, x in ((0.28, 0.26), (0.56, 0.26 - 0.28 * span * sweep)):
@@ -36,8 +45,12 @@ def _four_engines(rng: np.random.Generator) -> list[Part]:
     return parts + _tail(radius, rng.uniform(0.4, 0.48), 0.42, sweep)
 
 
-def _rear_engines(rng: np.random.Generator) -> list[Part]:
-    radius, span, sweep = rng.uniform(0.1, 0.12), rng.uniform(0.75, 0.95), rng.uniform(0.3, 0.5)
+def _rear_engines(rng: np.random.Generator, style: int) -> list[Part]:
+    radius, span, sweep = (
+        spread(rng, 0.09, 0.125, style, 3),
+        spread(rng, 0.7, 1.0, style + 1, 3),
+        spread(rng, 0.25, 0.55, style, 3),
+    )
     parts = [_fuselage(radius), *_cockpit(radius), *_cabin_windows(radius, int(rng.integers(5, 8)))]
     parts += _wings(0.12, -0.7 * radius, span, 0.38, 0.13, sweep, dihedral=0.08)
     for engine in _nacelle(0.085, 0.36):
@@ -48,8 +61,8 @@ def _rear_engines(rng: np.random.Generator) -> list[Part]:
     return parts + _wings(-0.98, 0.45 * radius + height, 0.36, 0.2, 0.1, 0.35)  # on top of the fin
 
 
-def _turboprop(rng: np.random.Generator) -> list[Part]:
-    radius, span, is_high = rng.uniform(0.11, 0.13), rng.uniform(0.95, 1.15), bool(rng.integers(2))
+def _turboprop(rng: np.random.Generator, style: int) -> list[Part]:
+    radius, span, is_high = spread(rng, 0.1, 0.135, style, 3), spread(rng, 0.9, 1.2, style + 1, 3), style != 1
     level = 0.9 * radius if is_high else -0.6 * radius
     parts = [_fuselage(radius), *_cockpit(radius), *_cabin_windows(radius, 6)]
     parts += _wings(0.25, level, span, 0.3, 0.16, 0.06, dihedral=0.04)
@@ -64,8 +77,8 @@ def _turboprop(rng: np.random.Generator) -> list[Part]:
     return parts + _wings(-0.76, radius * 0.7 if not is_high else 0.45 * radius + height, 0.36, 0.2, 0.12, 0.2)
 
 
-def _high_wing(rng: np.random.Generator) -> list[Part]:
-    radius, span, is_low = rng.uniform(0.15, 0.18), rng.uniform(1.1, 1.35), rng.uniform() < 0.4
+def _high_wing(rng: np.random.Generator, style: int) -> list[Part]:
+    radius, span, is_low = spread(rng, 0.14, 0.185, style, 3), spread(rng, 1.05, 1.4, style + 1, 3), style == 1
     parts = [_fuselage(radius, nose=0.5, tail=1.25, rise=0.3), *(_bubble(0.1, 0.75 * radius, 0.34, radius * 0.8))]
     level = -0.75 * radius if is_low else 1.18 * radius
     parts += _wings(0.32, level, span, 0.36, rng.uniform(0.2, 0.34), 0.04, dihedral=0.1 if is_low else 0.03)
@@ -75,12 +88,16 @@ def _high_wing(rng: np.random.Generator) -> list[Part]:
     return parts + _gear(0.3, 2.4 * radius, radius) + _tail(0.6 * radius, rng.uniform(0.3, 0.4), 0.38, 0.3)
 
 
-def _biplane(rng: np.random.Generator) -> list[Part]:
-    radius, span, gap = rng.uniform(0.15, 0.18), rng.uniform(0.95, 1.2), rng.uniform(0.5, 0.6)
+def _biplane(rng: np.random.Generator, style: int) -> list[Part]:
+    radius, span, gap = (
+        spread(rng, 0.14, 0.18, style, 3),
+        spread(rng, 0.9, 1.25, style + 1, 3),
+        spread(rng, 0.45, 0.62, style, 3),
+    )
     low, high, stagger = -0.8 * radius, gap - 0.8 * radius, rng.uniform(0.0, 0.14)
     parts = [_fuselage(radius, nose=0.25, tail=1.3, rise=0.5), *_bubble(-0.2, 0.8 * radius, 0.12, 0.6 * radius)]
     parts += _wings(0.55, low, span, 0.36, 0.33, 0.0, dihedral=0.04)
-    parts += _wings(0.55 + stagger, high, rng.uniform(1.0, 1.15) * span, 0.36, 0.33, 0.0, dihedral=0.02)
+    parts += _wings(0.55 + stagger, high, spread(rng, 0.85, 1.2, style + 2, 3) * span, 0.36, 0.33, 0.0, dihedral=0.02)
     for x in (0.45, 0.27):
         parts += tube([(x, 0.7 * span, low), (x + stagger, 0.7 * span, high + 0.02)], 0.016).both_sides()
         parts += tube([(x, 0.6 * radius, 0.0), (x + stagger, 0.12, high)], 0.014).both_sides()
@@ -88,13 +105,21 @@ def _biplane(rng: np.random.Generator) -> list[Part]:
     return parts + _gear(0.5, 2.3 * radius, radius) + _tail(0.6 * radius, 0.32, 0.36, 0.2)
 
 
-def _fighter(rng: np.random.Generator) -> list[Part]:
-    radius, span, fins = rng.uniform(0.1, 0.12), rng.uniform(0.5, 0.62), int(rng.integers(1, 3))
+def _fighter(rng: np.random.Generator, style: int) -> list[Part]:
+    radius, span, fins = spread(rng, 0.09, 0.125, style, 3), spread(rng, 0.45, 0.65, style + 1, 3), 2 - style % 2
     parts = [
         _fuselage(radius, nose=0.8, tail=0.5, rise=0.0, stern=0.7),
         *_bubble(0.32, 0.75 * radius, 0.3, 0.6 * radius),
     ]
-    parts += _wings(0.25, -0.2 * radius, span, rng.uniform(0.75, 0.95), 0.16, rng.uniform(1.0, 1.25), thickness=0.05)
+    parts += _wings(
+        0.25,
+        -0.2 * radius,
+        span,
+        spread(rng, 0.65, 1.0, style, 3),
+        0.16,
+        spread(rng, 0.8, 1.3, style + 1, 3),
+        thickness=0.05,
+    )
     parts += _wings(-0.68, 0.0, 0.34, 0.3, 0.12, 0.6, thickness=0.06)
     for part in (box((0.62, 0.12, 0.15), 0.04, 2), box((0.02, 0.1, 0.13), 0.008).moved(0.305).as_trim()):
         parts += part.moved(0.02, radius + 0.02, -0.3 * radius).both_sides()  # air intakes
@@ -103,8 +128,8 @@ def _fighter(rng: np.random.Generator) -> list[Part]:
     return parts + ([fin] if fins == 1 else fin.turned("x", -16).moved(y=0.8 * radius).both_sides())
 
 
-def _glider(rng: np.random.Generator) -> list[Part]:
-    radius, span, is_t = rng.uniform(0.1, 0.12), rng.uniform(1.3, 1.7), bool(rng.integers(2))
+def _glider(rng: np.random.Generator, style: int) -> list[Part]:
+    radius, span, is_t = spread(rng, 0.1, 0.125, style, 3), spread(rng, 1.2, 1.75, style + 1, 3), style != 1
     parts = [_fuselage(radius, nose=0.45, tail=1.35, rise=0.6), *_bubble(0.55, 0.45 * radius, 0.3, 0.75 * radius)]
     parts += _wings(0.28, 0.5 * radius, span, 0.3, 0.12, 0.04, dihedral=rng.uniform(0.04, 0.12))
     height = rng.uniform(0.28, 0.36)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from .curves import circle, rounded_rectangle, smooth, superellipse
+from .draws import spread
 from .shape_mesh import Part
 from .solids import box, lathe, sweep, tube
 
@@ -13,10 +14,10 @@ Profile = list[tuple[float, float]]
 
 def make_bottle(variant: int, rng: np.random.Generator) -> list[Part]:
     """Make one bottle of twelve kinds, from wine to spray; proportions by `rng`. Base at z = 0, spouts to +x."""
-    kinds: tuple[Callable[[np.random.Generator], list[Part]], ...] = (
+    kinds: tuple[Callable[[np.random.Generator, int], list[Part]], ...] = (
         _wine, _water, _beer, _pump, _spirits, _jug, _soda, _spray, _milk, _sports, _burgundy, _sauce,
     )  # fmt: skip
-    return kinds[variant % len(kinds)](rng)
+    return kinds[variant % len(kinds)](rng, variant // len(kinds))
 
 
 def _body(profile: Profile, outline: np.ndarray | None = None) -> Part:
@@ -39,8 +40,8 @@ def _neck_ring(radius: float, z: float) -> Part:
     )
 
 
-def _wine(rng: np.random.Generator) -> list[Part]:
-    height, shoulder, neck = rng.uniform(7.2, 8.2), rng.uniform(4.4, 5.0), rng.uniform(0.34, 0.4)
+def _wine(rng: np.random.Generator, style: int) -> list[Part]:
+    height, shoulder, neck = spread(rng, 6.0, 8.6, style, 2), spread(rng, 3.6, 5.2, style, 2), rng.uniform(0.34, 0.4)
     body = _body([
         (0.95, 0.0), (1.0, 0.15), (1.0, shoulder - 0.1), (0.93, shoulder + 0.35), (0.5, shoulder + 0.85),
         (neck, shoulder + 1.3), (neck, height),
@@ -48,8 +49,12 @@ def _wine(rng: np.random.Generator) -> list[Part]:
     return [body, _neck_ring(1.16 * neck, height - 0.15), _cap(1.08 * neck, height - 1.4, height - 0.3)]
 
 
-def _burgundy(rng: np.random.Generator) -> list[Part]:
-    height, shoulder, neck = rng.uniform(6.6, 7.4), rng.uniform(2.6, 3.0), rng.uniform(0.36, 0.42)
+def _burgundy(rng: np.random.Generator, style: int) -> list[Part]:
+    height, shoulder, neck = (
+        spread(rng, 5.4, 7.6, style, 2),
+        spread(rng, 1.6, 3.2, style + 1, 2),
+        rng.uniform(0.36, 0.42),
+    )
     body = _body([
         (1.05, 0.0), (1.12, 0.18), (1.12, shoulder), (0.95, shoulder + 0.7), (0.6, shoulder + 1.6),
         (neck, shoulder + 2.5), (neck, height),
@@ -57,8 +62,8 @@ def _burgundy(rng: np.random.Generator) -> list[Part]:
     return [body, _neck_ring(1.16 * neck, height - 0.15), _cap(0.9 * neck, height - 0.1, height + 0.25)]
 
 
-def _beer(rng: np.random.Generator) -> list[Part]:
-    height, shoulder = rng.uniform(5.6, 6.4), rng.uniform(2.6, 3.2)
+def _beer(rng: np.random.Generator, style: int) -> list[Part]:
+    height, shoulder = spread(rng, 4.0, 6.8, style, 2), spread(rng, 1.8, 3.4, style, 2)
     body = _body([
         (0.95, 0.0), (1.0, 0.12), (1.0, shoulder), (0.8, shoulder + 0.6), (0.5, shoulder + 1.2), (0.4, height - 0.6),
         (0.36, height),
@@ -66,8 +71,8 @@ def _beer(rng: np.random.Generator) -> list[Part]:
     return [body, _cap(0.5, height - 0.1, height + 0.2)]
 
 
-def _soda(rng: np.random.Generator) -> list[Part]:
-    height, waist = rng.uniform(6.0, 6.8), rng.uniform(0.68, 0.78)
+def _soda(rng: np.random.Generator, style: int) -> list[Part]:
+    height, waist = spread(rng, 5.0, 7.0, style, 2), spread(rng, 0.62, 0.82, style + 1, 2)
     shares = [
         (0.82, 0.0), (0.98, 0.03), (1.0, 0.16), (waist, 0.30), (0.86, 0.42), (1.0, 0.56), (0.9, 0.66), (0.55, 0.80),
         (0.42, 0.92), (0.42, 1.0),
@@ -77,8 +82,8 @@ def _soda(rng: np.random.Generator) -> list[Part]:
     return [body, _cap(0.5, height - 0.15, height + 0.25)]
 
 
-def _water(rng: np.random.Generator) -> list[Part]:
-    height, ribs = rng.uniform(4.8, 6.0), int(rng.integers(3, 6))
+def _water(rng: np.random.Generator, style: int) -> list[Part]:
+    height, ribs = spread(rng, 4.4, 6.2, style, 2), 3 + 2 * style
     profile = [(0.85, 0.0), (1.0, 0.15)]
     for rib in range(ribs):
         low = 0.5 + rib * 0.5
@@ -87,8 +92,8 @@ def _water(rng: np.random.Generator) -> list[Part]:
     return [_body(profile), _neck_ring(0.5, height - 0.1), _cap(0.48, height, height + 0.42)]
 
 
-def _milk(rng: np.random.Generator) -> list[Part]:
-    height, outline = rng.uniform(3.8, 4.6), superellipse(1.0, 1.0, rng.choice([2.0, 4.0]), 48)
+def _milk(rng: np.random.Generator, style: int) -> list[Part]:
+    height, outline = spread(rng, 3.4, 4.8, style, 2), superellipse(1.0, 1.0, (4.0, 2.0)[style], 48)
     body = _body([
         (0.95, 0.0), (1.02, 0.12), (1.02, 0.52 * height), (0.85, 0.68 * height), (0.5, 0.84 * height),
         (0.5, 0.93 * height), (0.62, 0.95 * height), (0.62, height),
@@ -96,8 +101,8 @@ def _milk(rng: np.random.Generator) -> list[Part]:
     return [body, _cap(0.7, height - 0.06, height + 0.16)]
 
 
-def _spirits(rng: np.random.Generator) -> list[Part]:
-    width, depth, height = 1.1, rng.uniform(0.55, 1.0), rng.uniform(2.6, 3.8)
+def _spirits(rng: np.random.Generator, style: int) -> list[Part]:
+    width, depth, height = 1.1, spread(rng, 0.5, 1.1, style + 1, 2), spread(rng, 2.2, 4.0, style, 2)
     outline = superellipse(depth, width, 6.0, 48)
     body = _body([
         (0.95, 0.0), (1.0, 0.08), (1.0, height - 0.35), (0.93, height - 0.08), (0.6, height), (0.3, height + 0.1),
@@ -106,9 +111,9 @@ def _spirits(rng: np.random.Generator) -> list[Part]:
     return [body, neck, _cap(0.45, height + 0.6, height + 1.3)]
 
 
-def _sauce(rng: np.random.Generator) -> list[Part]:
-    height, outline = rng.uniform(3.4, 4.2), superellipse(0.75, 1.0, 3.0, 40)
-    waist = rng.uniform(0.74, 0.9)
+def _sauce(rng: np.random.Generator, style: int) -> list[Part]:
+    height, outline = spread(rng, 2.6, 4.4, style, 2), superellipse(0.75, 1.0, 3.0, 40)
+    waist = spread(rng, 0.7, 1.0, style, 2)
     body = _body([
         (0.95, 0.0), (1.0, 0.1), (1.0, 0.3 * height), (waist, 0.62 * height), (0.9, 0.82 * height), (0.5, height),
     ], outline)  # fmt: skip
@@ -119,8 +124,11 @@ def _sauce(rng: np.random.Generator) -> list[Part]:
     return [body, collar, nozzle]
 
 
-def _pump(rng: np.random.Generator) -> list[Part]:
-    height, outline = rng.uniform(2.6, 3.6), superellipse(rng.uniform(0.7, 1.0), 1.0, rng.choice([2.0, 4.0]), 40)
+def _pump(rng: np.random.Generator, style: int) -> list[Part]:
+    height, outline = (
+        spread(rng, 2.2, 3.8, style, 2),
+        superellipse(spread(rng, 0.6, 1.0, style + 1, 2), 1.0, (2.0, 4.0)[style], 40),
+    )
     body = _body([(0.92, 0.0), (1.0, 0.1), (1.0, height - 0.5), (0.8, height - 0.15), (0.35, height)], outline)
     top = height + 1.05
     stem = tube([(0.0, 0.0, height), (0.0, 0.0, top)], 0.1)
@@ -134,8 +142,8 @@ def _pump(rng: np.random.Generator) -> list[Part]:
     ]
 
 
-def _spray(rng: np.random.Generator) -> list[Part]:
-    height, outline = rng.uniform(3.0, 3.8), superellipse(0.8, 1.0, 3.0, 40)
+def _spray(rng: np.random.Generator, style: int) -> list[Part]:
+    height, outline = spread(rng, 2.4, 4.0, style, 2), superellipse(spread(rng, 0.6, 1.0, style + 1, 2), 1.0, 3.0, 40)
     body = _body([
         (0.95, 0.0), (1.0, 0.1), (1.0, 0.45 * height), (0.72, 0.72 * height), (0.42, 0.88 * height), (0.34, height),
     ], outline)  # fmt: skip
@@ -152,8 +160,8 @@ def _spray(rng: np.random.Generator) -> list[Part]:
     return [body, _cap(0.44, height - 0.05, height + 0.5), head.as_trim(), nozzle, trigger.as_trim()]
 
 
-def _jug(rng: np.random.Generator) -> list[Part]:
-    height, outline = rng.uniform(3.2, 4.0), superellipse(0.85, 0.7, 4.0, 40)
+def _jug(rng: np.random.Generator, style: int) -> list[Part]:
+    height, outline = spread(rng, 2.4, 4.0, style, 2), superellipse(0.85, spread(rng, 0.5, 0.9, style + 1, 2), 4.0, 40)
     body = _body([(0.95, 0.0), (1.0, 0.12), (1.0, 0.6 * height), (0.8, 0.8 * height), (0.4, height)], outline)
     path = smooth(
         [
@@ -169,8 +177,8 @@ def _jug(rng: np.random.Generator) -> list[Part]:
     return [body, handle, _cap(0.42, height - 0.06, height + 0.45)]
 
 
-def _sports(rng: np.random.Generator) -> list[Part]:
-    height, grip = rng.uniform(4.0, 5.0), rng.uniform(0.78, 0.88)
+def _sports(rng: np.random.Generator, style: int) -> list[Part]:
+    height, grip = spread(rng, 3.4, 5.2, style, 2), spread(rng, 0.74, 0.9, style + 1, 2)
     body = _body([
         (0.9, 0.0), (1.0, 0.12), (1.0, 0.42 * height), (grip, 0.52 * height), (grip, 0.66 * height),
         (1.0, 0.78 * height), (1.0, 0.9 * height), (0.9, height),

@@ -5,16 +5,17 @@ from collections.abc import Callable
 import numpy as np
 
 from .curves import circle, smooth
+from .draws import spread
 from .shape_mesh import Part
 from .solids import box, lathe, tube
 
 
 def make_lamp(variant: int, rng: np.random.Generator) -> list[Part]:
     """Make one lamp of eight kinds; proportions by `rng`."""
-    kinds: tuple[Callable[[np.random.Generator], list[Part]], ...] = (
+    kinds: tuple[Callable[[np.random.Generator, int], list[Part]], ...] = (
         _vase_lamp, _desk_lamp, _floor_lamp, _mushroom, _tripod, _arc, _stick_lamp, _gooseneck,
     )  # fmt: skip
-    return kinds[variant % len(kinds)](rng)
+    return kinds[variant % len(kinds)](rng, variant // len(kinds))
 
 
 def _shade(low: float, high: float, height: float, rng: np.random.Generator | None = None) -> list[Part]:
@@ -44,23 +45,27 @@ def _pole(low: float, high: float, radius: float = 0.03) -> Part:
     return tube([(0.0, 0.0, low), (0.0, 0.0, high)], radius, 16).as_trim()
 
 
-def _vase_lamp(rng: np.random.Generator) -> list[Part]:
+def _vase_lamp(rng: np.random.Generator, style: int) -> list[Part]:
     """A turned ceramic foot under a wide shade."""
-    height, belly, place = rng.uniform(0.8, 1.1), rng.uniform(0.28, 0.42), rng.uniform(0.3, 0.65)
+    height, belly, place = (
+        spread(rng, 0.7, 1.2, style, 3),
+        spread(rng, 0.26, 0.44, style + 1, 3),
+        spread(rng, 0.25, 0.65, style + 2, 3),
+    )
     curve = smooth(
         [(0.2, 0.05), (belly, place * height), (0.6 * belly, 0.75 * height), (0.1, 0.9 * height), (0.09, height)], 30
     )
     foot = lathe(np.array([(0.0, 0.0), (0.24, 0.0), (0.24, 0.05), *curve, (0.0, height)]))
     low = rng.uniform(0.5, 0.68)
-    shade = _shade(low, rng.uniform(0.4, 0.9) * low, rng.uniform(0.5, 0.75), rng)
+    shade = _shade(low, spread(rng, 0.3, 1.0, style, 3) * low, rng.uniform(0.5, 0.75), rng)
     return [foot, _pole(height, height + 0.35), *(part.moved(z=height + 0.08) for part in shade)]
 
 
-def _stick_lamp(rng: np.random.Generator) -> list[Part]:
+def _stick_lamp(rng: np.random.Generator, style: int) -> list[Part]:
     """A thin column with rings on a disc, and a drum for a shade."""
-    height, radius = rng.uniform(0.9, 1.3), rng.uniform(0.3, 0.48)
+    height, radius = spread(rng, 0.8, 1.4, style, 3), spread(rng, 0.3, 0.5, style + 1, 3)
     parts = [_disc(rng.uniform(0.24, 0.34), 0.06), _pole(0.05, height + 0.3, 0.045)]
-    for z in np.linspace(0.2, 0.85, int(rng.integers(1, 4))) * height:
+    for z in np.linspace(0.2, 0.85, style + 1) * height:
         parts.append(
             lathe([(0.0, z - 0.05), (0.06, z - 0.05), (0.12, z), (0.06, z + 0.05), (0.0, z + 0.05)], circle(sides=24))
         )
@@ -69,14 +74,18 @@ def _stick_lamp(rng: np.random.Generator) -> list[Part]:
     ]
 
 
-def _floor_lamp(rng: np.random.Generator) -> list[Part]:
-    height, radius = rng.uniform(2.2, 2.8), rng.uniform(0.4, 0.55)
-    shade = _shade(radius, rng.uniform(0.4, 0.9) * radius, rng.uniform(0.5, 0.65), rng)
+def _floor_lamp(rng: np.random.Generator, style: int) -> list[Part]:
+    height, radius = spread(rng, 2.0, 2.9, style, 3), spread(rng, 0.36, 0.6, style + 2, 3)
+    shade = _shade(radius, spread(rng, 0.3, 1.0, style + 1, 3) * radius, rng.uniform(0.5, 0.65), rng)
     return [_disc(0.4, 0.07), _pole(0.05, height + 0.3, 0.035), *(part.moved(z=height) for part in shade)]
 
 
-def _tripod(rng: np.random.Generator) -> list[Part]:
-    height, reach, radius = rng.uniform(1.5, 2.1), rng.uniform(0.5, 0.7), rng.uniform(0.45, 0.6)
+def _tripod(rng: np.random.Generator, style: int) -> list[Part]:
+    height, reach, radius = (
+        spread(rng, 1.3, 2.2, style, 3),
+        spread(rng, 0.45, 0.75, style + 1, 3),
+        spread(rng, 0.4, 0.65, style + 1, 3),
+    )
     parts = [
         tube([(reach, 0, 0), (0.05, 0, height)], np.array([0.025, 0.04])).turned("z", angle) for angle in (0, 120, 240)
     ]
@@ -84,15 +93,15 @@ def _tripod(rng: np.random.Generator) -> list[Part]:
     return parts + [part.moved(z=height + 0.1) for part in _shade(radius, rng.uniform(0.75, 1.0) * radius, 0.6, rng)]
 
 
-def _mushroom(rng: np.random.Generator) -> list[Part]:
+def _mushroom(rng: np.random.Generator, style: int) -> list[Part]:
     """A dome or a globe on a conical foot."""
-    height, radius = rng.uniform(0.7, 1.0), rng.uniform(0.42, 0.6)
+    height, radius = spread(rng, 0.6, 1.1, style, 3), spread(rng, 0.4, 0.62, style + 1, 3)
     foot = lathe(
         np.array(
             [(0.0, 0.0), *smooth([(0.38, 0.0), (0.37, 0.05), (0.14, 0.4 * height), (0.1, height)], 20), (0.0, height)]
         )
     )
-    if rng.uniform() < 0.5:
+    if style != 1:
         angles = np.radians(np.linspace(-75, 90, 16))
         globe = np.column_stack([radius * np.cos(angles), height + 0.9 * radius + radius * np.sin(angles)])
         globe[-1, 0] = 0.0
@@ -124,9 +133,9 @@ def _head(rng: np.random.Generator, tilt: float) -> list[Part]:
     return [part.turned("y", -tilt) for part in (shell, *(bulb.moved(z=-0.6 * depth) for bulb in _bulb(0.0)))]
 
 
-def _desk_lamp(rng: np.random.Generator) -> list[Part]:
+def _desk_lamp(rng: np.random.Generator, style: int) -> list[Part]:
     """Two arms with joints: back and up, then forward."""
-    knee = np.array([-rng.uniform(0.25, 0.45), 0.0, rng.uniform(0.8, 1.0)])
+    knee = np.array([-spread(rng, 0.1, 0.5, style, 3), 0.0, spread(rng, 0.7, 1.1, style + 1, 3)])
     tip = knee + np.array([rng.uniform(0.75, 0.95), 0.0, rng.uniform(0.2, 0.45)])
     foot = np.array([0.0, 0.0, 0.08])
     parts = [_disc(rng.uniform(0.3, 0.38), 0.09)]
@@ -137,9 +146,9 @@ def _desk_lamp(rng: np.random.Generator) -> list[Part]:
     return parts + [part.moved(*tip) for part in _head(rng, tilt=rng.uniform(15, 35))]
 
 
-def _gooseneck(rng: np.random.Generator) -> list[Part]:
+def _gooseneck(rng: np.random.Generator, style: int) -> list[Part]:
     """A bent tube on a heavy foot."""
-    height, reach = rng.uniform(1.0, 1.4), rng.uniform(0.55, 0.8)
+    height, reach = spread(rng, 0.9, 1.5, style, 3), spread(rng, 0.5, 0.85, style + 1, 3)
     path = [
         (0, 0, 0.05),
         (0, 0, 0.7 * height),
@@ -147,7 +156,7 @@ def _gooseneck(rng: np.random.Generator) -> list[Part]:
         (0.7 * reach, 0, 1.02 * height),
         (reach, 0, 0.86 * height),
     ]
-    foot = _disc(0.32, 0.1) if rng.uniform() < 0.5 else box((0.5, 0.5, 0.1), 0.03, 2).moved(z=0.05)
+    foot = _disc(0.32, 0.1) if style != 1 else box((0.5, 0.5, 0.1), 0.03, 2).moved(z=0.05)
     return [
         foot,
         tube(smooth(path, 36), 0.03).as_trim(),
@@ -155,9 +164,13 @@ def _gooseneck(rng: np.random.Generator) -> list[Part]:
     ]
 
 
-def _arc(rng: np.random.Generator) -> list[Part]:
+def _arc(rng: np.random.Generator, style: int) -> list[Part]:
     """A floor lamp whose pole bends far forward over a block of stone."""
-    height, reach, radius = rng.uniform(1.9, 2.3), rng.uniform(1.0, 1.4), rng.uniform(0.32, 0.42)
+    height, reach, radius = (
+        spread(rng, 1.7, 2.4, style, 3),
+        spread(rng, 0.9, 1.5, style + 1, 3),
+        spread(rng, 0.3, 0.46, style, 3),
+    )
     path = [
         (0, 0, 0.1),
         (0.0, 0, 0.55 * height),
@@ -170,6 +183,6 @@ def _arc(rng: np.random.Generator) -> list[Part]:
     dome[-1, 0] = 0.0
     shell = lathe(np.concatenate([dome, dome[::-1] * 0.93]))
     level = 0.86 * height - 0.9 * radius
-    block = box((0.5, 0.5, 0.16), 0.03, 2).moved(-0.05, 0.0, 0.08) if rng.uniform() < 0.5 else _disc(0.36, 0.1)
+    block = box((0.5, 0.5, 0.16), 0.03, 2).moved(-0.05, 0.0, 0.08) if style != 1 else _disc(0.36, 0.1)
     head = [shell.moved(reach, 0.0, level), *(part.moved(reach, 0.0, level) for part in _bulb(0.1))]
     return [block, tube(smooth(path, 40), 0.03).as_trim(), *head]

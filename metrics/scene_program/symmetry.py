@@ -6,8 +6,9 @@ CONTINUOUS = 0
 
 _SHAPES = {
     CONTINUOUS: (
-        "bottle_00 bottle_01 bottle_02 bottle_06 bottle_10 bottle_12 bottle_13 bottle_14 bottle_18 bottle_20 bottle_22 "
-        "lamp_00 lamp_02 lamp_03 lamp_06 lamp_08 lamp_10 lamp_11 lamp_14 lamp_16 lamp_18 lamp_19 lamp_22 table_17"
+        "bottle_00 bottle_01 bottle_02 bottle_06 bottle_10 bottle_12 bottle_13 bottle_14 bottle_18 bottle_20 "
+        "bottle_22 lamp_00 lamp_02 lamp_03 lamp_06 lamp_08 lamp_10 lamp_11 lamp_14 lamp_16 lamp_18 lamp_19 lamp_22 "
+        "table_17"
     ),
     2: (
         "bottle_04 bottle_11 bottle_16 bottle_23 table_00 table_03 table_04 table_07 table_08 table_09 table_12 "
