@@ -11,7 +11,7 @@ CHECKPOINT := checkpoints/ig-llm-tiny-clevr
 DEMO_OUT := demo_output
 REAL_IMAGE := $(wildcard ../shared/real_images/clevr_1.png)
 
-.PHONY: demo test test-slow lint format clean
+.PHONY: demo test test-slow cluster test-cluster lint format clean
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/igllm predict docs/examples/clevr_scene.png $(REAL_IMAGE) --model $(CHECKPOINT) --out $(DEMO_OUT) --render
@@ -21,6 +21,12 @@ test: $(VENV)/.installed-test lint
 
 test-slow: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m slow
+
+# Builds on several machines (docs/clusters.md).
+cluster: $(VENV)/.installed-cluster
+
+test-cluster: $(VENV)/.installed-test $(VENV)/.installed-cluster
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow or not slow" $(wildcard tests/*/test_cluster*.py)
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
@@ -47,6 +53,12 @@ $(VENV)/.installed-demo: $(VENV)/.torch pyproject.toml constraints.txt
 $(VENV)/.installed-test: $(VENV)/.torch pyproject.toml constraints.txt
 	$(INSTALL) -e ".[test]"
 	@touch $@ $(VENV)/.installed-demo
+
+# datatrove asks for numpy 2, bpy for numpy 1; what is used of datatrove here runs on both (tests/*/test_cluster*.py).
+$(VENV)/.installed-cluster: $(VENV)/.installed-demo constraints.txt
+	$(INSTALL) --no-deps datatrove
+	$(INSTALL) humanize loguru ray
+	@touch $@
 
 clean:
 	rm -rf $(VENV) $(DEMO_OUT) .pytest_cache .ruff_cache .mypy_cache build *.egg-info

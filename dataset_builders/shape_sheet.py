@@ -15,7 +15,7 @@ from modeling_igllm import COLORS, PosedObject, Rotation
 
 from .camera import Camera
 from .lights import CLEVR_LIGHTS
-from .shape_library import VARIANTS, make_shape, shape_names
+from .shape_library import CATEGORIES, VARIANTS, make_shape, shape_names
 from .whole_file import write_whole
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the two sheets")
     parser.add_argument("--side", type=int, default=100, help="pixels of one picture")
     parser.add_argument("--samples", type=int, default=16, help="Cycles samples per pixel, before denoising")
-    parser.add_argument("--categories", nargs="*", help="only these (default: all)")
+    parser.add_argument("--categories", nargs="+", choices=CATEGORIES, help="only these, and no textures")
     parsed = parser.parse_args(arguments)
     session = RenderSession(RenderQuality(parsed.side, parsed.side, parsed.samples), CLEVR_STAGE)
     names = [name for name in shape_names() if not parsed.categories or name.partition("_")[0] in parsed.categories]

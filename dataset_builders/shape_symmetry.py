@@ -3,6 +3,8 @@
 The list is copied into the metric (`metrics/scene_program/symmetry.py`), which travels without this package.
 """
 
+import itertools
+
 import numpy as np
 from scipy.spatial import cKDTree
 
@@ -35,7 +37,7 @@ def _turned(points: np.ndarray, fold: int) -> np.ndarray:
 def _surface_points(shape: ShapeMesh) -> np.ndarray:
     """Points (N, 3) spread evenly over the surface, always the same."""
     rng = np.random.default_rng(0)
-    fans = [(face[0], *pair) for face in shape.faces for pair in zip(face[1:-1], face[2:], strict=True)]
+    fans = [(face[0], *pair) for face in shape.faces for pair in itertools.pairwise(face)]
     first, second, third = shape.vertices[np.array(fans)].transpose(1, 0, 2)
     areas = np.linalg.norm(np.cross(second - first, third - first), axis=1)
     drawn = rng.choice(len(fans), _SAMPLES, p=areas / areas.sum())

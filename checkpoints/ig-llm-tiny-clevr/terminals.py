@@ -79,9 +79,7 @@ def number_format(scene_object: SceneObject, numbers: str) -> str:
     return "+.3f" if numbers == "char" and not isinstance(scene_object, Point2D) else ".3f"
 
 
-def encode_terminal(
-    terminal: Terminal, tokenizer: "PreTrainedTokenizerBase", num_token: str = NUM_TOKEN
-) -> list[int]:
+def encode_terminal(terminal: Terminal, tokenizer: "PreTrainedTokenizerBase", num_token: str = NUM_TOKEN) -> list[int]:
     """Token ids of one terminal, tokenised alone and without special tokens; of `[NUM]` the one id of `num_token`.
 
     Raises:

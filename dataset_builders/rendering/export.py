@@ -65,9 +65,11 @@ def export_usd(path: Path) -> None:
 
 
 def _use_principled_materials() -> None:
+    copies = {material.name: make_principled_copy(material) for material in list(bpy.data.materials)}
     for item in bpy.data.objects:
         for slot in item.material_slots:
-            slot.material = make_principled_copy(slot.material)
+            # Objects of one mesh share its trim: it is a copy already when the second of them comes.
+            slot.material = copies.get(slot.material.name, slot.material)
 
 
 @contextlib.contextmanager

@@ -95,7 +95,7 @@ def test_grammar_survives_json(processor: IGLLMProcessor) -> None:
 )
 def test_damaged_grammar_is_refused(processor: IGLLMProcessor, damage: dict) -> None:
     data = processor.make_grammar([tiny.LONG_SCENE]).to_dict()
-    with pytest.raises(ValueError, match="grammar|max_objects"):
+    with pytest.raises(ValueError, match=r"grammar|max_objects"):
         SceneGrammar.from_dict(data | damage)
 
 
@@ -136,7 +136,7 @@ def test_a_tokenizer_that_cannot_write_the_words_is_refused() -> None:
     del state["model"]["vocab"]["gray"], state["model"]["vocab"]["cylinder"]
     state["model"]["unk_token"] = "<pad>"
     tokenizer._tokenizer = tokenizer.backend_tokenizer.from_str(json.dumps(state))
-    with pytest.raises(ValueError, match="cannot write|no token"):
+    with pytest.raises(ValueError, match=r"cannot write|no token"):
         processor.make_grammar([tiny.LONG_SCENE])
 
 
