@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from .dataset_card import check_card_place, write_dataset_card
 from .die_with_parent import die_with_parent
-from .families import FAMILIES
+from .families import find_family
 from .mesh_index import index_meshes
 from .painters import Painter, PaintRequest
 from .shards import SplitPlan, claim_folder, render_shard
@@ -52,7 +52,7 @@ def build_family(
     Complete shards of an earlier run with the same parameters are kept.
 
     Args:
-        family: a key of `FAMILIES`; also the name of the dataset configuration.
+        family: what `find_family` knows; also the name of the dataset configuration.
         splits: which splits; all of the family when None.
         num_scenes: scenes per split; the family's own sizes when None.
         seed: dataset seed, in [0, 2**32).
@@ -105,9 +105,7 @@ def plan_build(
     `render_shards` then renders it, in any order and on any machine that shares `out`; arguments and errors as in
     `build_family`.
     """
-    if family not in FAMILIES:
-        raise ValueError(f"unknown family {family!r}: choose one of {', '.join(FAMILIES)}")
-    known = FAMILIES[family]
+    known = find_family(family)
     width, height = resolution or known.resolution
     sizes = {split: known.split_size(split) if num_scenes is None else num_scenes for split in splits or known.splits}
     meshes = None if meshes is None else meshes.resolve()
@@ -211,7 +209,7 @@ def _start_worker(rendered: "Synchronized[int]", stop: Event, threads: int) -> N
 @functools.cache
 def _painter(family: str, request: PaintRequest) -> Painter:
     # Made by the first shard rather than by `_start_worker`: only a shard's errors reach the parent process.
-    return FAMILIES[family].make_painter(request)
+    return find_family(family).make_painter(request)
 
 
 def _work(plan: SplitPlan, shard: int) -> None:

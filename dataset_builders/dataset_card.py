@@ -13,9 +13,8 @@ from huggingface_hub import DatasetCard, DatasetCardData
 from PIL import Image
 
 from .contact_sheet import PICTURES, make_contact_sheet
-from .families import FAMILIES
 from .schema import FEATURES
-from .shards import count_rows
+from .shards import PARAMETERS_SUFFIX, count_rows
 from .whole_file import remove_leftovers, write_whole
 
 _SHEETS = "contact_sheets"  # folder of the pictures in the card
@@ -67,7 +66,7 @@ def write_dataset_card(out: Path) -> None:
 
     `dataset_info` carries sizes: without it `datasets` would serve stale rows from its cache after a rebuild.
     """
-    by_family = {family: _splits_on_disk(out / family) for family in FAMILIES}
+    by_family = {folder.name: _splits_on_disk(folder) for folder in sorted(out.iterdir()) if folder.is_dir()}
     found = {family: splits for family, splits in by_family.items() if splits}
     parts = [(family, split, files) for family, splits in found.items() for split, files in splits.items()]
     has_meshes = any("meshes" in _parameters(split, files) for _, split, files in parts)
@@ -96,7 +95,8 @@ def write_dataset_card(out: Path) -> None:
 
 
 def _splits_on_disk(folder: Path) -> dict[str, list[Path]]:
-    by_split = {split: sorted(folder.glob(f"{split}-*.parquet")) for split in FAMILIES[folder.name].splits}
+    names = sorted(path.name.removesuffix(PARAMETERS_SUFFIX) for path in folder.glob(f"[!.]*{PARAMETERS_SUFFIX}"))
+    by_split = {split: sorted(folder.glob(f"{split}-*.parquet")) for split in names}
     return {split: files for split, files in by_split.items() if files}
 
 
@@ -114,7 +114,7 @@ def _dataset_info(family: str, splits: dict[str, list[Path]]) -> DatasetInfo:
 
 
 def _parameters(split: str, files: list[Path]) -> dict[str, Any]:
-    return dict(json.loads((files[0].parent / f"{split}.build.json").read_text()))
+    return dict(json.loads((files[0].parent / f"{split}{PARAMETERS_SUFFIX}").read_text()))
 
 
 def _origin(split: str, files: list[Path]) -> str:

@@ -1,7 +1,9 @@
-"""The benchmark families: their splits, sizes and samplers (spec BENCHMARKS)."""
+"""The benchmark families: their splits, sizes and samplers (spec BENCHMARKS); and those that other packages add."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
 
 from .clevr_sampler import sample_clevr_scene
 from .painters import Painter, PaintRequest, make_clevr_painter, make_disc_painter, make_studio_painter
@@ -14,7 +16,7 @@ from .two_d import sample_two_d_scene
 
 @dataclass(frozen=True)
 class Family:
-    """One benchmark family: default `resolution` (width, height), scenes by split, sampler and painter.
+    """One family of scenes: default `resolution` (width, height), scenes by split, sampler and painter.
 
     `sample(family, split, seed, index)` draws one scene; `make_painter` makes what renders such scenes. A family that
     `takes_meshes` may be drawn from a `ShapeCatalog` of the user's, the fifth argument of `sample`.
@@ -54,3 +56,24 @@ FAMILIES = {
         Family("shapenet", (256, 256), _SHAPENET_SIZES, sample_shapenet_scene, make_clevr_painter, takes_meshes=True),
     )
 }
+# Installed packages name their own families under this group of entry points (docs/adding_a_family.md). So every
+# process of a build finds them, on other machines too.
+ENTRY_POINTS = "ig_llm.families"
+
+
+@cache
+def find_family(name: str) -> Family:
+    """Return the benchmark family of this name, or that of an installed package.
+
+    Raises:
+        ValueError: if there is none, or the package's is no `Family` of this name.
+    """
+    if name in FAMILIES:
+        return FAMILIES[name]
+    added = entry_points(group=ENTRY_POINTS)
+    if name not in added.names:
+        raise ValueError(f"unknown family {name!r}: choose one of {', '.join([*FAMILIES, *sorted(added.names)])}")
+    family = added[name].load()
+    if not isinstance(family, Family) or family.name != name:
+        raise ValueError(f"the entry point {name} = {added[name].value!r} is {family!r}, not a Family named {name!r}")
+    return family

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 import datasets
 
-from .families import FAMILIES
+from .families import find_family
 from .schema import FEATURES
 from .shards import SplitPlan, render_row
 
@@ -53,7 +53,7 @@ class SceneBuilder(datasets.GeneratorBasedBuilder):
         return datasets.DatasetInfo(features=FEATURES, license="CC BY 4.0")
 
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
-        plans = [self._plan(split) for split in FAMILIES[self.FAMILY].splits]
+        plans = [self._plan(split) for split in find_family(self.FAMILY).splits]
         return [
             # Lists are what `num_proc` divides among processes.
             datasets.SplitGenerator(name=plan.split, gen_kwargs={"plan": plan, "shards": list(range(plan.num_shards))})
@@ -61,7 +61,7 @@ class SceneBuilder(datasets.GeneratorBasedBuilder):
         ]
 
     def _plan(self, split: str) -> SplitPlan:
-        family, config = FAMILIES[self.FAMILY], self.config
+        family, config = find_family(self.FAMILY), self.config
         width, height = config.width or family.resolution[0], config.height or family.resolution[1]
         size = config.num_scenes or family.split_size(split)
         place = Path(self.cache_dir)
@@ -70,7 +70,7 @@ class SceneBuilder(datasets.GeneratorBasedBuilder):
         )
 
     def _generate_examples(self, plan: SplitPlan, shards: list[int]) -> Iterator[tuple[int, dict[str, Any]]]:
-        painter = FAMILIES[plan.family].make_painter(plan.paint_request(threads=1))
+        painter = find_family(plan.family).make_painter(plan.paint_request(threads=1))
         for shard in shards:
             for index in plan.shard_indices(shard):
                 yield index, render_row(plan, index, painter)

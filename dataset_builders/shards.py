@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset
 
-from .families import FAMILIES
+from .families import FAMILIES, find_family
 from .mesh_index import INDEX_NAME, IndexedMeshes, read_index
 from .painters import Painter, PaintRequest
 from .random_streams import NUMBER_LIMIT
@@ -20,6 +20,7 @@ from .shape_catalog import catalog_of
 from .whole_file import remove_leftovers, write_whole
 
 SHARD_SIZE = 100
+PARAMETERS_SUFFIX = ".build.json"
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class SplitFiles:
     @property
     def parameters_path(self) -> Path:
         """Where the parameters of the split are kept beside its shards."""
-        return self.folder / f"{self.split}.build.json"
+        return self.folder / f"{self.split}{PARAMETERS_SUFFIX}"
 
 
 @dataclass(frozen=True)
@@ -88,9 +89,10 @@ class SplitPlan(SplitFiles):
     meshes: Path | None = None
 
     def __post_init__(self) -> None:
-        FAMILIES[self.family].split_size(self.split)  # refuses an unknown split
-        if self.meshes is not None and not FAMILIES[self.family].takes_meshes:
-            takers = ", ".join(family.name for family in FAMILIES.values() if family.takes_meshes)
+        family = find_family(self.family)
+        family.split_size(self.split)  # refuses an unknown split
+        if self.meshes is not None and not family.takes_meshes:
+            takers = ", ".join(known.name for known in FAMILIES.values() if known.takes_meshes)
             raise ValueError(f"family {self.family!r} has shapes of its own, a folder of meshes is for {takers}")
         for name in ("num_scenes", "width", "height", "samples"):
             if getattr(self, name) < 1:
@@ -109,7 +111,7 @@ class SplitPlan(SplitFiles):
         arguments: tuple[Any, ...] = (self.family, self.split, self.seed, index)
         if self.meshes is not None:
             arguments += (catalog_of(read_index(self.folder / INDEX_NAME)),)
-        return FAMILIES[self.family].sample(*arguments)
+        return find_family(self.family).sample(*arguments)
 
     def paint_request(self, threads: int) -> PaintRequest:
         """What to ask of a painter with so many threads (0: all cores)."""

@@ -14,8 +14,6 @@ DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "million_scenes.md"
 
 def test_the_document_is_what_its_command_writes() -> None:
     assert DOCUMENT.read_text() == million_scenes.report()
-        "python -m benchmarks.million_scenes > docs/million_scenes.md"
-    )
 
 
 def test_whole_shards_are_counted_and_rendered_in_whole_rounds() -> None:
