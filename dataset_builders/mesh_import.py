@@ -72,7 +72,8 @@ def _load(data: bytes, suffix: str) -> tuple[np.ndarray, np.ndarray]:
     except MeshError:
         raise
     except Exception as error:  # what a parser may raise on arbitrary bytes is anything
-        raise MeshError(f"trimesh cannot read it: {type(error).__name__}: {error}") from error
+        hint = "; a binary .ply needs faces of one size: export triangles" if suffix == ".ply" else ""
+        raise MeshError(f"trimesh cannot read it: {type(error).__name__}: {error}{hint}") from error
     return points.reshape(-1, 3), faces.reshape(-1, 3)
 
 
