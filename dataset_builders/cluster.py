@@ -65,9 +65,7 @@ class FinishDataset(PipelineStep):
         """Write the card; RuntimeError if there are shards that were not rendered."""
         left = [str(plan.shard_path(shard)) for plan, shard in missing_shards(self.plans)]
         if left:
-            raise RuntimeError(
-                f"{len(left)} shards were not rendered, first {left[0]}: see the logs, then run the command again"
-            )
+            raise RuntimeError(f"{len(left)} shards were not rendered, first {left[0]}: run the command again")
         write_dataset_card(self.plans[0].out)
 
 

@@ -49,7 +49,7 @@ def _add_cluster(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_build_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("family", help="clevr, clevr_cogent, two_d, so3, six_dof, shapenet, or an installed package's")
+    parser.add_argument("family", help="clevr, clevr_cogent, two_d, so3, six_dof or shapenet")
     parser.add_argument("--split", help="one split (default: all of the family)")
     parser.add_argument("--num-scenes", type=_positive, help="scenes in each split (default: the benchmark's sizes)")
     parser.add_argument("--seed", type=int, default=0)

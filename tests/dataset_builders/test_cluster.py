@@ -86,7 +86,7 @@ def test_a_finished_build_renders_nothing_and_still_has_its_card(
 
 def test_no_card_while_shards_are_missing(tmp_path: Path) -> None:
     plans = plan_build("two_d", tmp_path, num_scenes=150)
-    with pytest.raises(RuntimeError, match=r"6 shards were not rendered, first .*train-00000.parquet: see the"):
+    with pytest.raises(RuntimeError, match=r"6 shards were not rendered, first .*train-00000.parquet: run the"):
         FinishDataset(plans).run()
     assert not (tmp_path / "README.md").exists()
 
