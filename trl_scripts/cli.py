@@ -1,4 +1,4 @@
-"""The `igllm` command: build data, predict, render, evaluate and push. `igllm COMMAND --help` says more."""
+"""The `igllm` command: build data, predict, render, evaluate, experiment, push. `igllm COMMAND --help` says more."""
 
 import argparse
 import sys
@@ -29,6 +29,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_predict(commands.add_parser("predict", help="read images, write scene programs"))
     _add_render(commands.add_parser("render", help="render a scene program"))
     _add_evaluate(commands.add_parser("evaluate", help="score a model on a built dataset"))
+    _add_experiment(commands.add_parser("experiment", help="make or continue an experiment, and write its page"))
     _add_push(commands.add_parser("push", help="put a model, dataset or metric on the Hugging Face Hub"))
     return parser
 
@@ -49,7 +50,7 @@ def _add_cluster(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_build_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("family", help="clevr, clevr_cogent, two_d, so3, six_dof or shapenet")
+    parser.add_argument("family", help="clevr, clevr_cogent, two_d, so3, six_dof, shapenet, or one added by a package")
     parser.add_argument("--split", help="one split (default: all of the family)")
     parser.add_argument("--num-scenes", type=_positive, help="scenes in each split (default: the benchmark's sizes)")
     parser.add_argument("--seed", type=int, default=0)
@@ -96,8 +97,25 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", help="family (default: the dataset's only one)")
     parser.add_argument("--split", default="val_id")
     parser.add_argument("--out", type=Path, help="JSON file for the scores")
+    parser.add_argument(
+        "--image-space", action="store_true", help="also render predicted and true scenes and compare the pictures"
+    )
+    parser.add_argument("--meshes", type=Path, help="for --image-space: folder of meshes, as for build")
     _add_model_flags(parser)
     parser.set_defaults(run=_evaluate)
+
+
+def _add_experiment(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", help="of a recipe in trl_scripts/recipes/experiments, or a .yaml file of your own")
+    parser.add_argument("--data", type=Path, required=True, help="dataset folder; what is missing is built into it")
+    parser.add_argument("--out", type=Path, required=True, help="towers, features and runs; finished ones are kept")
+    parser.add_argument("--pages", type=Path, default=Path("model_cards/experiments"), help="default: %(default)s")
+    parser.add_argument("--arms", nargs="+", metavar="ARM", help="only these (default: all of the recipe)")
+    parser.add_argument("--seeds", nargs="+", type=int, metavar="SEED", help="only these (default: all of the recipe)")
+    parser.add_argument("--jobs", type=_positive, default=1, help="runs at a time, one thread each (default: 1)")
+    parser.add_argument("--report-to", help="tensorboard, trackio, … as for transformers (default: none)")
+    parser.add_argument("--smoke", action="store_true", help="four steps on a few scenes, all of it in OUT/smoke")
+    parser.set_defaults(run=_experiment)
 
 
 def _add_push(parser: argparse.ArgumentParser) -> None:
@@ -158,6 +176,12 @@ def _evaluate(parsed: argparse.Namespace) -> int:
     from .evaluation import run_evaluate
 
     return run_evaluate(parsed)
+
+
+def _experiment(parsed: argparse.Namespace) -> int:
+    from .experiments.command import run_experiment
+
+    return run_experiment(parsed)
 
 
 if __name__ == "__main__":

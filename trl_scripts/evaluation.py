@@ -12,7 +12,7 @@ import evaluate as evaluate_library
 from datasets import Dataset, load_dataset
 from tqdm import tqdm
 
-from modeling_igllm import ScenePrediction, format_program
+from modeling_igllm import ScenePrediction, format_program, parse_program
 
 from .errors import CommandError
 from .inference import Predictor
@@ -30,11 +30,10 @@ def run_evaluate(parsed: argparse.Namespace) -> int:
     truncated = sum(prediction.truncated for prediction in predictions)
     if truncated:
         print(f"igllm evaluate: a limit ended {truncated} of {len(rows)} outputs", file=sys.stderr)
-    scores = evaluate_library.load(str(METRIC)).compute(
-        predictions=[metric_text(prediction) for prediction in predictions],
-        references=list(rows["program"]),
-        unseen_shapes=parsed.split.partition("[")[0] == "val_ood_shape",  # also of a slice
-    )
+    texts = [metric_text(prediction) for prediction in predictions]
+    scores = score_texts(texts, list(rows["program"]), parsed.split)
+    if parsed.image_space:
+        scores |= _image_space_scores(predictions, rows, parsed.meshes)
     report = {
         "model": parsed.model,
         "dataset": parsed.dataset,
@@ -44,12 +43,11 @@ def run_evaluate(parsed: argparse.Namespace) -> int:
         "grammar": predictor.use_grammar,
         "truncated": truncated,
         "seconds_per_image": seconds / len(rows),
-        # JSON has no NaN: a score that is not defined on this data is null.
-        "scores": {name: None if math.isnan(value) else value for name, value in scores.items()},
+        "scores": json_scores(scores),
     }
     print(format_scores(scores, len(rows)))
     if parsed.out is not None:
-        _write_report(parsed.out, report)
+        write_report(parsed.out, report)
     return 0
 
 
@@ -66,6 +64,18 @@ def metric_text(prediction: ScenePrediction) -> str:
     return prediction.text if prediction.scene is None else format_program(prediction.scene.with_rotation("6d"))
 
 
+def score_texts(texts: list[str], references: list[str], split: str) -> dict[str, Any]:
+    """Return every score of the project's metric for predicted and true programs of `split`, or of a slice of it."""
+    unseen_shapes = split.partition("[")[0] == "val_ood_shape"
+    metric = evaluate_library.load(str(METRIC))
+    return metric.compute(predictions=texts, references=references, unseen_shapes=unseen_shapes)
+
+
+def json_scores(scores: dict[str, Any]) -> dict[str, float | None]:
+    """Return the scores with null for NaN (undefined on this data) and infinity: JSON has neither."""
+    return {name: value if math.isfinite(value) else None for name, value in scores.items()}
+
+
 def format_scores(scores: dict[str, Any], num_scenes: int) -> str:
     """Return a table: one line per score, with its 95 % interval where the metric gives one."""
     lines = [f"{'score':32}{'value':>10}   95 % interval ({num_scenes} scenes)"]
@@ -77,6 +87,15 @@ def format_scores(scores: dict[str, Any], num_scenes: int) -> str:
     return "\n".join(lines)
 
 
+def _image_space_scores(predictions: list[ScenePrediction], rows: Dataset, meshes: Path | None) -> dict[str, float]:
+    """Return the scores of the rendered programs, at the size of the dataset's pictures."""
+    from .image_space import image_space_scores  # torchmetrics takes seconds
+
+    references = [parse_program(text) for text in rows["program"]]
+    scenes = [prediction.scene for prediction in predictions]
+    return image_space_scores(scenes, references, rows[0]["image"].size, meshes)
+
+
 def _load_rows(dataset: str, config: str | None, split: str) -> Dataset:
     try:
         return load_dataset(dataset, config, split=split).select_columns(["image", "program"])
@@ -84,7 +103,8 @@ def _load_rows(dataset: str, config: str | None, split: str) -> Dataset:
         raise CommandError(f"cannot load split {split!r} of {dataset!r}: {error}") from error
 
 
-def _write_report(path: Path, report: dict[str, Any]) -> None:
+def write_report(path: Path, report: dict[str, Any]) -> None:
+    """Write a report as JSON; CommandError if that cannot be done."""
     try:
         path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     except OSError as error:

@@ -50,9 +50,11 @@ def _resampled(numerators: np.ndarray, denominators: np.ndarray) -> np.ndarray:
 
 def _percentiles(resampled: np.ndarray) -> np.ndarray:
     """(resamples, scores) -> (2, scores), skipping NaN; NaN where all are."""
+    undefined = np.isnan(resampled)
+    always, ever = ~undefined.any(axis=0), ~undefined.all(axis=0)
     bounds = np.full((2, resampled.shape[1]), np.nan)
-    defined = ~np.isnan(resampled).all(axis=0)
-    bounds[:, defined] = np.nanpercentile(resampled[:, defined], PERCENTILES, axis=0)
+    bounds[:, always] = np.percentile(resampled[:, always], PERCENTILES, axis=0)  # many times faster than with NaN
+    bounds[:, ever & ~always] = np.nanpercentile(resampled[:, ever & ~always], PERCENTILES, axis=0)
     return bounds
 
 

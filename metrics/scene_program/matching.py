@@ -1,11 +1,11 @@
 """Which predicted object stands for which true one: plain functions on object tables."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
-from scipy.spatial.distance import cdist
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import maximum_bipartite_matching
 
 from .programs import ObjectTable
 
@@ -15,7 +15,7 @@ ROUNDING_SLACK = 1e-9
 
 @dataclass(frozen=True)
 class Pairs:
-    """Matched pairs of all scenes.
+    """Pairs of a predicted and a true object of all scenes, ordered by scene.
 
     Args:
         scene: (pairs,) int, the scene of each pair.
@@ -29,14 +29,36 @@ class Pairs:
     true: np.ndarray
     distance: np.ndarray
 
+    def take(self, which: np.ndarray) -> "Pairs":
+        """Some of the pairs, by (pairs,) bool or by their indices."""
+        return Pairs(self.scene[which], self.predicted[which], self.true[which], self.distance[which])
+
 
 def match_by_distance(predicted: ObjectTable, true: ObjectTable) -> Pairs:
     """Pairs up min(#predicted, #true) objects per scene with the least sum of distances (METRICS, Hungarian)."""
-    columns: list[tuple[np.ndarray, ...]] = []
-    for scene, (first_predicted, first_true, distances) in enumerate(_scene_distances(predicted, true)):
-        rows, cols = linear_sum_assignment(distances)
-        columns.append((np.full(len(rows), scene), rows + first_predicted, cols + first_true, distances[rows, cols]))
-    return Pairs(*(np.concatenate(column) for column in zip(*columns, strict=True)))
+    pairs = all_pairs(predicted, true)
+    chosen = []
+    start = 0
+    for rows, columns in zip(predicted.counts.tolist(), true.counts.tolist(), strict=True):
+        end = start + rows * columns
+        if end > start:
+            row, column = linear_sum_assignment(pairs.distance[start:end].reshape(rows, columns))
+            chosen.append(start + row * columns + column)
+        start = end
+    return pairs.take(np.concatenate(chosen) if chosen else np.zeros(0, dtype=np.int64))
+
+
+def all_pairs(predicted: ObjectTable, true: ObjectTable) -> Pairs:
+    """Every predicted object beside every true one of its scene, ordered by scene, predicted and true row."""
+    columns = np.repeat(true.counts, predicted.counts)  # how many pairs each predicted object is in
+    scene = np.repeat(np.arange(len(true.counts)), predicted.counts)
+    before = np.cumsum(columns) - columns
+    predicted_row = np.repeat(np.arange(len(columns)), columns)
+    true_row = np.arange(columns.sum()) + np.repeat(true.starts[scene] - before, columns)
+    squares = np.zeros(len(true_row))
+    for axis in range(3):  # one coordinate at a time: a third of the memory
+        squares += (predicted.positions[predicted_row, axis] - true.positions[true_row, axis]) ** 2
+    return Pairs(scene[predicted_row], predicted_row, true_row, np.sqrt(squares))
 
 
 def scene_sums(pairs: Pairs, values: np.ndarray, scenes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -70,38 +92,26 @@ def count_right(predicted: ObjectTable, true: ObjectTable, limits: np.ndarray) -
     Returns:
         (scenes, thresholds) int.
     """
+    pairs = all_pairs(predicted, true)
     predicted_codes, true_codes = _attribute_codes(predicted, true)
-    counts = np.zeros((len(true.counts), len(limits)), dtype=np.int64)
-    for scene, (first_predicted, first_true, distances) in enumerate(_scene_distances(predicted, true)):
-        rows = slice(first_predicted, first_predicted + distances.shape[0])
-        cols = slice(first_true, first_true + distances.shape[1])
-        same = predicted_codes[rows, None] == true_codes[cols]
-        close = distances <= limits[:, None, cols] + ROUNDING_SLACK
-        counts[scene] = [_maximum_matching(may_count) for may_count in same & close]
-    return counts
+    alike = pairs.take(predicted_codes[pairs.predicted] == true_codes[pairs.true])
+    shape = (len(predicted.positions), len(true.positions))
+    counts = [
+        _largest_matching(alike.take(alike.distance <= limit[alike.true] + ROUNDING_SLACK), shape, len(true.counts))
+        for limit in limits
+    ]
+    return np.stack(counts, axis=1)
 
 
-def _maximum_matching(may_count: np.ndarray) -> int:
-    """(predicted, true) bool -> the size of the largest one-to-one set of true entries."""
-    return int(may_count[linear_sum_assignment(may_count, maximize=True)].sum())
-
-
-def _scene_distances(predicted: ObjectTable, true: ObjectTable) -> Iterator[tuple[int, int, np.ndarray]]:
-    """Yields per scene the first rows in both tables and the (predicted, true) distances."""
-    for scene in range(len(true.counts)):
-        first_predicted, end_predicted = predicted.starts[scene : scene + 2]
-        first_true, end_true = true.starts[scene : scene + 2]
-        yield (
-            first_predicted,
-            first_true,
-            cdist(predicted.positions[first_predicted:end_predicted], true.positions[first_true:end_true]),
-        )
+def _largest_matching(may_count: Pairs, shape: tuple[int, int], scenes: int) -> np.ndarray:
+    """(scenes,) int: the size of each scene's largest one-to-one set of these pairs; all scenes are one graph."""
+    graph = csr_array((np.ones(len(may_count.scene)), (may_count.predicted, may_count.true)), shape=shape)
+    matched = maximum_bipartite_matching(graph, perm_type="column")[may_count.predicted] == may_count.true
+    return np.bincount(may_count.scene[matched], minlength=scenes)
 
 
 def _attribute_codes(*tables: ObjectTable) -> list[np.ndarray]:
     """One int per object, equal exactly where all attributes are equal."""
     codes: dict[tuple[str, ...], int] = {}
-    return [
-        np.array([codes.setdefault(words, len(codes)) for words in zip(*table.words.values(), strict=True)], dtype=int)
-        for table in tables
-    ]
+    rows = [zip(*(column.tolist() for column in table.words.values()), strict=True) for table in tables]
+    return [np.array([codes.setdefault(words, len(codes)) for words in row], dtype=int) for row in rows]

@@ -14,12 +14,12 @@ _SHAPES = {
         "bottle_04 bottle_11 bottle_16 bottle_23 table_00 table_03 table_04 table_07 table_08 table_09 table_12 "
         "table_15 table_16 table_19 table_20 table_23"
     ),
-    3: "lamp_04 lamp_12 table_05 table_13",
+    3: "lamp_04 lamp_12 lamp_20 table_05 table_13",
     4: "cube bottle_08 table_01 table_11",
 }
 
 SYMMETRY_ORDER: dict[str, int] = {shape: order for order, shapes in _SHAPES.items() for shape in shapes.split()}
-"""Shape -> n of its n-fold symmetry about its own z axis; 0 for a solid of revolution, 1 for all not named.
+"""Shape -> n of its n-fold symmetry about an upright axis; 0 for a solid of revolution, 1 for all not named.
 
 A CLEVR cube turns about z only (SCENE_PROGRAM gives it a yaw), so four-fold is all of its symmetry that can show. All
 others are shapes of the library, as `dataset_builders/shape_symmetry.py` measures them on their meshes.
