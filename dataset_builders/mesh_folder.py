@@ -5,6 +5,7 @@ small letters, and every other character outside of a-z, 0-9, `-` (in ids also `
 folders get their category names. Links are not followed, so that nothing outside of the folder is ever read.
 """
 
+import difflib
 import os
 import re
 from collections.abc import Iterator
@@ -48,8 +49,8 @@ class MeshFolder:
         """Read the mesh called `name`.
 
         Raises:
-            ValueError: if the folder has no such mesh, or it does not load; the message names the file.
-            OSError: if the file cannot be read.
+            ValueError: if the folder has no such mesh, or it does not load; the message names the file, or the
+                folder and the names most like this one.
         """
         if name not in self.files:
             raise ValueError(f"{self.path} has no mesh called {name!r}{self._why_not(name)}")
@@ -110,29 +111,32 @@ class MeshFolder:
         self.left_out[Path(error.filename).relative_to(self.path)] = f"it cannot be read: {error.strerror}"
 
     def _why_not(self, name: str) -> str:
-        """What was left out under this name, or else which names there are: the first of its category, or of all."""
+        """What was left out under this name, or else which names are nearest, of its category if that has any."""
         for path, reason in self.left_out.items():
             if len(path.parts) > 1 and mesh_name(*path.parts[:2]) == name:
                 return f": {path} was left out: {reason}"
         category = name.partition("_")[0] + "_"
-        alike = [other for other in self.files if other.startswith(category)] or list(self.files)
-        return f": it has {len(self.files)}, for example {', '.join(alike[:3])}"
+        others = [other for other in self.files if other.startswith(category)] or list(self.files)
+        nearest = difflib.get_close_matches(name, others, n=3, cutoff=0.0)
+        return f": of its {len(self.files)} meshes the nearest are {', '.join(nearest)}"
 
 
 def load_mesh(folder: Path, file: Path) -> ShapeMesh:
     """Read a mesh file of a folder, by its path relative to that.
 
     Raises:
-        ValueError: if it leads out of the folder or over a link, or does not load; the message names it.
-        OSError: if it cannot be read.
+        ValueError: if it leads out of the folder or over a link, cannot be read, or does not load; it is named then.
     """
-    path = folder.resolve() / file
-    if path.resolve() != path:
-        raise ValueError(f"{path} is not a plain file of {folder}: it is, or is behind, a link or `..`")
+    root = folder.resolve()
+    path = root / file  # `file` itself if that is absolute
+    if path.resolve() != path or not path.is_relative_to(root):
+        raise ValueError(f"{path} is not a plain file of {folder}: it is, or is behind, a link or `..`, or elsewhere")
     try:
         return import_mesh(path)
     except MeshError as error:
         raise ValueError(f"{path} cannot be used: {error}") from error
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def mesh_name(category: str, model: str) -> str:

@@ -24,9 +24,13 @@ _AXES = {
     ".ply": np.eye(3),
 }
 SUFFIXES = tuple(_AXES)
-MAX_FACES = 1_000_000  # of one mesh: a worker's memory holds several
+# Of one mesh: a worker's memory holds several.
+MAX_FACES = 1_000_000
+MAX_BYTES = 2**29
 DECIMALS = 6  # of a metre, as the shape library
-_RELATIVE_INDEX = re.compile(rb"^f[ \t][^\n]*?[ \t]-\d", re.MULTILINE)
+_LINE_CONTINUATION = re.compile(rb"\\\r?\n")
+_INDEX_BELOW_ONE = re.compile(rb"^f(?=[ \t])[^\n]*[ \t](?:-\d|0+(?:[/\s]|\Z))", re.MULTILINE)
+_COMPRESSIONS = ("KHR_draco_mesh_compression", "EXT_meshopt_compression")
 
 
 class MeshError(ValueError):
@@ -44,9 +48,9 @@ def import_mesh(path: Path) -> ShapeMesh:
         OSError: if it cannot be read.
     """
     suffix = path.suffix.lower()
+    if (size := path.stat().st_size) > MAX_BYTES:
+        raise MeshError(f"it has {size} bytes, more than {MAX_BYTES}: decimate it, or leave out its textures")
     points, faces = _load(path.read_bytes(), suffix)
-    if len(faces) > MAX_FACES:
-        raise MeshError(f"it has {len(faces)} faces, more than {MAX_FACES}: decimate it")
     if faces.size and not 0 <= faces.min() <= faces.max() < len(points):
         raise MeshError(f"its faces name vertices {faces.min()} to {faces.max()}, counted from 0, of {len(points)}")
     if not np.isfinite(points[faces]).all():
@@ -62,19 +66,38 @@ def import_mesh(path: Path) -> ShapeMesh:
 
 def _load(data: bytes, suffix: str) -> tuple[np.ndarray, np.ndarray]:
     """Return points (N, 3) float64 and triangles (F, 3), both possibly empty."""
-    if suffix == ".obj" and _RELATIVE_INDEX.search(data):
-        raise MeshError("its faces count vertices backwards (negative numbers), which trimesh misreads")
+    _refuse_misread(data, suffix)
     try:
-        mesh = trimesh.load_scene(
+        scene = trimesh.load_scene(
             io.BytesIO(data), file_type=suffix[1:], resolver=_NoOtherFiles(), skip_materials=True, process=False
-        ).to_mesh()
+        )
+        _refuse_too_many_faces(scene)
+        mesh = scene.to_mesh()
         points, faces = np.array(mesh.vertices, dtype=np.float64), np.array(mesh.faces)
     except MeshError:
         raise
     except Exception as error:  # what a parser may raise on arbitrary bytes is anything
-        hint = "; a binary .ply needs faces of one size: export triangles" if suffix == ".ply" else ""
+        hint = "; a binary .ply needs faces of one size: export triangles" if b"format binary" in data[:1000] else ""
         raise MeshError(f"trimesh cannot read it: {type(error).__name__}: {error}{hint}") from error
     return points.reshape(-1, 3), faces.reshape(-1, 3)
+
+
+def _refuse_misread(data: bytes, suffix: str) -> None:
+    """Refuse what trimesh would take for another surface without an error."""
+    if suffix == ".obj" and _INDEX_BELOW_ONE.search(_LINE_CONTINUATION.sub(b" ", data)):
+        raise MeshError("its faces count vertices backwards, or from 0: export them with numbers from 1 on")
+    for name in _COMPRESSIONS:
+        if suffix == ".glb" and name.encode() in data:
+            raise MeshError(f"it is compressed ({name}): export it without compression")
+
+
+def _refuse_too_many_faces(scene: trimesh.Scene) -> None:
+    """Before they are put together: a small file may show one part a million times."""
+    parts = scene.geometry.items()
+    counts = {name: len(part.faces) for name, part in parts if isinstance(part, trimesh.Trimesh)}
+    total = sum(counts.get(name, 0) * len(nodes) for name, nodes in scene.graph.geometry_nodes.items())
+    if total > MAX_FACES:
+        raise MeshError(f"it has {total} faces, more than {MAX_FACES}: decimate it")
 
 
 class _NoOtherFiles(dict[str, bytes]):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -60,17 +60,17 @@ def index_meshes(meshes: Path, place: Path, workers: int, is_in_use: bool) -> Me
     Args:
         meshes: folder in the layout of `MeshFolder`.
         place: an existing folder.
-        workers: processes.
+        workers: processes at most; a few meshes are read in this one.
         is_in_use: whether scenes were made with the index that may be there: another one is refused then.
 
     Raises:
-        ValueError: if no mesh of the folder loads, or it is not the one of an index in use.
+        ValueError: if no mesh of the folder loads, it is not the one of an index in use, or that is damaged.
         OSError: if the index cannot be written.
         RuntimeError: if a process dies, for want of memory say.
     """
     folder, path = MeshFolder(meshes), place / INDEX_NAME
     listing = _listing(folder)
-    if path.exists() and json.loads(path.read_text())["files"] == listing:
+    if path.exists() and _contents(path)["files"] == listing:
         return read_index(path)
     if path.exists() and is_in_use:
         raise ValueError(f"{meshes} does not hold the meshes that are named in {path}: use another --out folder")
@@ -83,11 +83,18 @@ def index_meshes(meshes: Path, place: Path, workers: int, is_in_use: bool) -> Me
 
 @cache
 def read_index(path: Path) -> MeshIndex:
-    """Read what `index_meshes` has written; OSError if it is not there."""
-    contents = json.loads(path.read_text())
+    """Read what `index_meshes` has written; OSError if it is not there, ValueError if it is damaged."""
+    contents = _contents(path)
     files = {name: entry["file"] for name, entry in contents["files"].items()}
     sizes = {name: (x, y, z) for name, (x, y, z) in contents["sizes"].items()}
     return MeshIndex(files, sizes, contents["left_out"])
+
+
+def _contents(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text()))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}): delete it and build again") from error
 
 
 def _make_index(folder: MeshFolder, listing: dict[str, dict[str, Any]], workers: int) -> dict[str, Any]:
@@ -114,10 +121,15 @@ def _listing(folder: MeshFolder) -> dict[str, dict[str, Any]]:
 def _read_all(folder: MeshFolder, workers: int) -> Iterator[Vector3 | str]:
     """Yield the size of each mesh, or why it does not load, in the order of `folder.files`."""
     paths = [folder.path / file for file in folder.files.values()]
-    with ProcessPoolExecutor(min(workers, len(paths)), get_context("spawn"), die_with_parent) as pool:
+    workers = min(workers, -(-len(paths) // _CHUNK))
+    show_progress = partial(tqdm, total=len(paths), unit="mesh", desc="meshes", mininterval=1.0)
+    if workers == 1:
+        yield from show_progress(map(_size_or_reason, paths))
+        return
+    with ProcessPoolExecutor(workers, get_context("spawn"), die_with_parent) as pool:
         results = pool.map(_size_or_reason, paths, chunksize=_CHUNK)
         try:
-            yield from tqdm(results, total=len(paths), unit="mesh", desc="meshes", mininterval=1.0)
+            yield from show_progress(results)
         except BrokenProcessPool as error:
             message = f"a process died while reading the meshes of {folder.path}, for want of memory perhaps"
             raise RuntimeError(message) from error

@@ -1,4 +1,4 @@
-"""CLEVR's colours as linear shader values (spec BENCHMARKS, "Look")."""
+"""What objects are painted with: CLEVR's colours as linear shader values (spec BENCHMARKS, "Look"), and textures."""
 
 RGB = tuple[float, float, float]
 
@@ -13,6 +13,9 @@ COLOR_VALUES = {
     "cyan": (41, 208, 208),
     "yellow": (255, 238, 51),
 }
+
+# Procedural textures by number (`rendering/textures.py`).
+NUM_TEXTURES = 100
 
 
 def named_color(name: str) -> RGB:

@@ -64,8 +64,7 @@ def render_program(
         (height, width, 3) uint8 pixels.
 
     Raises:
-        ValueError: for a flat scene, a shape that is not there, or a size that Blender cannot render.
-        OSError: if a mesh cannot be read.
+        ValueError: for a flat scene, a shape that is not there or does not load, or a size that Blender cannot render.
         ImportError: if bpy is not installed.
     """
     family = family or usual_family(scene)
@@ -112,7 +111,7 @@ def _session(
         if isinstance(item, PosedObject) and load is None and item.shape not in (SHAPE, *shape_names()):
             raise ValueError(
                 f"there is no shape {item.shape!r} among the project's own ({', '.join(CATEGORIES)}, each _00 to "
-                f"_{VARIANTS - 1}, and {SHAPE!r}): shapes of other meshes are rendered with their folder"
+                f"_{VARIANTS - 1}, and {SHAPE!r}): give the folder of its meshes (`igllm render --meshes`)"
             )
     from .rendering.session import RenderSession  # imports bpy
     from .rendering.settings import RenderQuality

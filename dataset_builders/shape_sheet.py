@@ -15,6 +15,7 @@ from modeling_igllm import COLORS, PosedObject, Rotation
 
 from .camera import Camera
 from .lights import CLEVR_LIGHTS
+from .palette import NUM_TEXTURES
 from .shape_library import CATEGORIES, VARIANTS, make_shape, shape_names
 from .whole_file import write_whole
 
@@ -32,7 +33,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from .rendering.session import RenderSession  # imports bpy
     from .rendering.settings import RenderQuality
     from .rendering.stage import CLEVR_STAGE
-    from .rendering.textures import NUM_TEXTURES
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the two sheets")

@@ -6,11 +6,11 @@ import bpy
 import numpy as np
 from mathutils import Matrix
 
+from ..palette import NUM_TEXTURES
 from .nodes import add_node, multiply
 
 Maker = Callable[[bpy.types.NodeTree, np.random.Generator], bpy.types.NodeSocket]
 
-NUM_TEXTURES = 100
 # Part of the identity of published pictures: never change it.
 _TEXTURE_SEED = 7
 # What the darkest places leave of a colour: one still sees which colour it is.
