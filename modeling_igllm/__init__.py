@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from .modeling_igllm import IGLLMForSceneProgram
     from .modeling_scene_tower import SceneTowerModel
     from .pipeline_igllm import ImageToScenePipeline
-    from .pretraining_scene_tower import SceneTowerForPreTraining
     from .processing_igllm import IGLLMProcessor
     from .scene_decoding import SceneDecodeOutput
     from .scene_grammar import SceneGrammar
@@ -39,7 +38,6 @@ _MODULES = {
     "SceneGrammar": "scene_grammar",
     "ScenePrediction": "scene_prediction",
     "SceneTowerConfig": "configuration_igllm",
-    "SceneTowerForPreTraining": "pretraining_scene_tower",
     "SceneTowerModel": "modeling_scene_tower",
 }
 
@@ -67,7 +65,6 @@ __all__ = [
     "SceneProgram",
     "SceneProgramError",
     "SceneTowerConfig",
-    "SceneTowerForPreTraining",
     "SceneTowerModel",
     "Terminal",
     "decode_terminals",

@@ -82,8 +82,8 @@ class AnswerRow:
         return len(self.tokens) if self.cursor.state.quantity is not None else None
 
     def feed(self) -> list[int]:
-        """Decided and guessed tokens for the next pass."""
-        return [*self.tokens[self.fed :], *(token for segment in self.draft for token in segment.tokens)]
+        """Decided and guessed tokens for the next pass; a limit's closing text is asked nothing."""
+        return [*self.tokens[self.fed : self.limit], *(token for segment in self.draft for token in segment.tokens)]
 
     def append(self, tokens: list[int]) -> None:
         """Decide on `tokens`."""

@@ -4,11 +4,12 @@ The number token is a new `[NUM]`, or a rare piece of the vocabulary that is re-
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 from transformers import AddedToken, AutoConfig, AutoModel, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
+from .complete_loading import refuse_missing
 from .configuration_igllm import SCENE_TOWER_MODEL_TYPE
 from .modeling_scene_tower import SceneTowerModel
 from .vision_towers import count_prefix_tokens
@@ -32,7 +33,7 @@ def load_vision_tower(vision: Backbone) -> PreTrainedModel:
     Of a whole CLIP or SigLIP checkpoint the text half is left out.
 
     Raises:
-        `ValueError`: If the tower is of a kind that is not supported.
+        `ValueError`: If the tower is of a kind that is not supported, or the checkpoint lacks weights.
         `OSError`: If there is no such checkpoint.
     """
     if isinstance(vision, PreTrainedModel):
@@ -45,7 +46,7 @@ def load_vision_tower(vision: Backbone) -> PreTrainedModel:
     if config.model_type in TWO_TOWER_MODELS:
         config = config.vision_config
     count_prefix_tokens(config)  # before the weights are loaded
-    return AutoModel.from_pretrained(vision, config=config)
+    return _load_complete(AutoModel, vision, config=config)
 
 
 def _tower_from_config(config: PreTrainedConfig) -> PreTrainedModel:
@@ -66,18 +67,25 @@ def load_language_model(text: Backbone) -> PreTrainedModel:
     """The causal language model of a checkpoint (folder or Hub id, in its own dtype), a random one, or itself.
 
     Raises:
-        `ValueError`: If the model has no output layer over its vocabulary, or one with a bias.
+        `ValueError`: If the model has no output layer over its vocabulary, or one with a bias, or the checkpoint lacks
+            weights.
         `OSError`: If there is no such checkpoint.
     """
     if isinstance(text, PreTrainedConfig):
         return AutoModelForCausalLM.from_config(text)
-    model = text if isinstance(text, PreTrainedModel) else AutoModelForCausalLM.from_pretrained(text)
+    model = text if isinstance(text, PreTrainedModel) else _load_complete(AutoModelForCausalLM, text)
     output_layer = model.get_output_embeddings()
     if not isinstance(output_layer, nn.Linear) or output_layer.bias is not None:
         raise ValueError(
             f"{type(model).__name__} has the output layer {output_layer}; needed is a causal language model (e.g. of "
             "AutoModelForCausalLM) whose logits are one linear layer without bias, as Llama's and Qwen3's."
         )
+    return model
+
+
+def _load_complete(auto_class: Any, checkpoint: str | Path, **kwargs: Any) -> PreTrainedModel:
+    model, report = auto_class.from_pretrained(checkpoint, output_loading_info=True, **kwargs)
+    refuse_missing(checkpoint, report["missing_keys"])
     return model
 
 

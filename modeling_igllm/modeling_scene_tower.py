@@ -5,10 +5,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutput
 
+from .complete_loading import CompleteLoadingMixin
 from .configuration_igllm import SceneTowerConfig
 
 
@@ -39,7 +39,7 @@ class ResidualBlock(nn.Module):
         return F.relu(self.convolutions(maps) + self.shortcut(maps))
 
 
-class SceneTowerPreTrainedModel(PreTrainedModel):
+class SceneTowerPreTrainedModel(CompleteLoadingMixin):
     """Weight initialisation and configuration shared by the tower and its pre-training model."""
 
     config: SceneTowerConfig

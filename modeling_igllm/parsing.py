@@ -23,11 +23,12 @@ from .vocabulary import (
 _FENCE = "```"
 _FENCE_LANGUAGE = re.compile(r"[A-Za-z0-9_+-]*")
 _BLANKS = re.compile(r"[ \t]*")
-_END_OF_LINE = re.compile(r"\r?\n")
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_WORD = re.compile(r"'[a-z0-9_-]+'|\"[a-z0-9_-]+\"")
-_NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?")
-_PUNCTUATION = re.compile(r"[(),=]")
+# Every token with the blanks before it: one match for each of the some 30 tokens of an object is what parsing costs.
+_END_OF_LINE = re.compile(r"[ \t]*(\r?\n)")
+_NAME = re.compile(r"[ \t]*([A-Za-z_][A-Za-z0-9_]*)")
+_WORD = re.compile(r"[ \t]*('[a-z0-9_-]+'|\"[a-z0-9_-]+\")")
+_NUMBER = re.compile(r"[ \t]*([+-]?[0-9]+(?:\.[0-9]+)?)")
+_PUNCTUATION = re.compile(r"[ \t]*([(),=])")
 _GOT_CHARACTERS = 20
 
 
@@ -136,11 +137,9 @@ class _Parser:
         return attributes, places
 
     def attribute_name(self, known: dict[str, object]) -> str:
-        self.skip_blanks()
-        start = self.position
         name = self.take(_NAME, *ATTRIBUTES)
         if name in known:
-            raise self.located(unexpected("an attribute not given before", quote(name)), start)
+            raise self.located(unexpected("an attribute not given before", quote(name)), self.position - len(name))
         return name
 
     def value(self, name: str) -> str | float | list[float]:
@@ -160,18 +159,18 @@ class _Parser:
 
     def number(self) -> float:
         """A number, or `[NUM]` and then the next one of `numbers`."""
-        self.skip_blanks()
-        start = self.position
-        if self.text.startswith(NUM_TOKEN, start, self.end):
-            self.position += len(NUM_TOKEN)
-            value: object = self.given_number(start)
-        else:
-            digits = self.accept(_NUMBER)
-            if digits is None:
-                raise self.unexpected_here("a number")
-            if len(digits.lstrip("+-").replace(".", "")) > MAX_NUMBER_DIGITS:
+        digits = self.accept(_NUMBER)
+        if digits is not None:
+            start = self.position - len(digits)
+            if len(digits) > MAX_NUMBER_DIGITS and len(digits.lstrip("+-").replace(".", "")) > MAX_NUMBER_DIGITS:
                 raise self.located(unexpected(f"at most {MAX_NUMBER_DIGITS} digits", quote(digits)), start)
-            value = float(digits)
+            value: object = float(digits)
+        elif self.text.startswith(NUM_TOKEN, self.position, self.end):
+            start = self.position
+            self.position += len(NUM_TOKEN)
+            value = self.given_number(start)
+        else:
+            raise self.unexpected_here("a number")
         try:
             return checked_number(value, "number")
         except SceneProgramError as error:
@@ -192,23 +191,22 @@ class _Parser:
         self.position = blanks.end()
 
     def accept(self, pattern: re.Pattern[str]) -> str | None:
-        """The text of `pattern` after blanks, if it stands there."""
-        self.skip_blanks()
+        """The token of `pattern` after blanks, if it stands there; else only the blanks are read."""
         found = pattern.match(self.text, self.position, self.end)
         if found is None:
+            self.skip_blanks()
             return None
         self.position = found.end()
-        return found.group()
+        return found[1]
 
     def take(self, pattern: re.Pattern[str], *expected: str) -> str:
-        """The text of `pattern` after blanks, which must be one of `expected`."""
-        self.skip_blanks()
-        start = self.position
-        found = self.accept(pattern)
-        if found is None or found not in expected:
-            self.position = start
+        """The token of `pattern` after blanks, which must be one of `expected`."""
+        found = pattern.match(self.text, self.position, self.end)
+        if found is None or found[1] not in expected:
+            self.skip_blanks()
             raise self.unexpected_here(" or ".join(repr(text) for text in expected))
-        return found
+        self.position = found.end()
+        return found[1]
 
     def unexpected_here(self, expected: str) -> SceneProgramError:
         line_end = self.text.find("\n", self.position, self.end)

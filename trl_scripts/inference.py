@@ -43,8 +43,8 @@ class Predictor:
         if _names_a_folder(source) and not (Path(source) / "config.json").is_file():
             raise CommandError(f"{source} is no checkpoint folder: there is no {Path(source) / 'config.json'}")
         try:
-            loaded: Any = IGLLMForSceneProgram.from_pretrained(
-                source, revision=revision or "main", dtype=getattr(torch, dtype), output_loading_info=True
+            model: Any = IGLLMForSceneProgram.from_pretrained(
+                source, revision=revision or "main", dtype=getattr(torch, dtype)
             )
             processor = IGLLMProcessor.from_pretrained(source, revision=revision or "main")
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
@@ -52,12 +52,6 @@ class Predictor:
                 f"cannot load the model {source!r}: {one_line(error)} "
                 "(--model: a checkpoint folder or a Hub repository)"
             ) from error
-        model, report = loaded
-        if report["missing_keys"]:  # transformers has put random weights in their place
-            raise CommandError(
-                f"the model {source!r} lacks {len(report['missing_keys'])} weights, among them "
-                f"{sorted(report['missing_keys'])[0]!r}: fetch or save the checkpoint again"
-            )
         model.to(torch.device(device))
         if use_grammar and model.config.grammar is None:
             print(

@@ -9,13 +9,11 @@ from transformers import LogitsProcessor, LogitsProcessorList
 from transformers.modeling_outputs import ModelOutput
 
 from .answer_rows import Sampling
+from .drafting import Drafter
 from .grammar_automaton import GrammarAutomaton, ProgramCursor
 from .scene_decoding import SceneDecodeOutput, SceneDecoder
 from .scene_grammar import SceneGrammar
 
-# Choices guessed ahead in each pass, shared by the rows of a batch: a pass over one row costs little more with two
-# objects of guesses in it, while many rows fill the processor by themselves (benchmarks/decode.py).
-DRAFT_CHOICES = 12
 MASKED_ATTENTIONS = ("sdpa", "eager")
 """Attention implementations under which rejected guesses can be masked inside the cache: sdpa is the default."""
 # What `generate` takes that `generate_scene` understands; anything else is for transformers' own loop.
@@ -144,8 +142,8 @@ class GrammarGenerationMixin:
             do_sample (`bool`), temperature (`float`), generator (`torch.Generator`):
                 Draw choices instead of taking the best ones; numbers are never drawn.
             draft_choices (`int`, *optional*):
-                Choices guessed ahead for each row in each pass: 12 for one row, fewer for more by default. Results do
-                not depend on it.
+                Choices guessed ahead for each row in each pass. By default 12 for one row, fewer for more, and always
+                that there is one more object. Results do not depend on it.
 
         Raises:
             `ValueError`: If the checkpoint has no grammar, the images are not one of the two, prompts end with
@@ -167,13 +165,12 @@ class GrammarGenerationMixin:
             raise ValueError(f"generate_scene needs left-padded prompts; rows {rows} end with padding.")
         if max_new_tokens is None:
             max_new_tokens = self.generation_config.max_new_tokens  # type: ignore[attr-defined]
-        decoder = SceneDecoder(
-            self,
-            self.grammar_automaton,
-            Sampling(do_sample, temperature, generator),
-            max_new_tokens,
-            DRAFT_CHOICES // len(input_ids) if draft_choices is None else draft_choices,
-        )
+        automaton = self.grammar_automaton
+        drafter = Drafter.for_batch(automaton, len(input_ids))
+        if draft_choices is not None:
+            drafter = Drafter(automaton, draft_choices, expect_objects=False)
+        sampling = Sampling(do_sample, temperature, generator)
+        decoder = SceneDecoder(self, automaton, sampling, max_new_tokens, drafter)
         images = {"pixel_values": pixel_values} if image_features is None else {"image_features": image_features}
         return decoder.decode(input_ids, attention_mask, **images)
 
@@ -213,7 +210,6 @@ class GrammarGenerationMixin:
 __all__ = [
     "CUSTOM_GENERATE_CODE",
     "CUSTOM_GENERATE_FILE",
-    "DRAFT_CHOICES",
     "MASKED_ATTENTIONS",
     "GrammarGenerationMixin",
     "GrammarLogitsProcessor",

@@ -16,6 +16,7 @@ from transformers.models.llava.modeling_llava import LlavaModelOutputWithPast, L
 from transformers.utils.generic import can_return_tuple
 
 from .backbones import Backbone, install_backbones, load_language_model, load_vision_tower
+from .complete_loading import CompleteLoadingMixin, refuse_missing
 from .configuration_igllm import IGLLMConfig
 from .generation_igllm import SceneGenerationMixin
 from .grammar_generation import GrammarGenerationMixin
@@ -35,7 +36,7 @@ MAX_NEW_TOKENS = 1024
 NUMBER_MODULES = ("numeric_head.", "number_embedding.")
 
 
-class IGLLMPreTrainedModel(LlavaPreTrainedModel):
+class IGLLMPreTrainedModel(CompleteLoadingMixin, LlavaPreTrainedModel):
     """LLaVA's base class with IG-LLM's configuration."""
 
     config: IGLLMConfig
@@ -201,9 +202,7 @@ class IGLLMForSceneProgram(
         config = config_from_llava(checkpoint, **config_fields)
         arguments: dict[str, Any] = {"key_mapping": LLAVA_KEY_MAPPING, "output_loading_info": True} | (loading or {})
         model, report = cast(tuple, cls.from_pretrained(checkpoint, config=config, **arguments))
-        missing = [name for name in report["missing_keys"] if not name.startswith(NUMBER_MODULES)]
-        if missing:
-            raise ValueError(f"{checkpoint} lacks {len(missing)} weights, among them {sorted(missing)[0]}.")
+        refuse_missing(checkpoint, {name for name in report["missing_keys"] if not name.startswith(NUMBER_MODULES)})
         # transformers would undo the renaming when it saves: the new model is saved under its own names.
         model._weight_conversions = None
         return model

@@ -4,6 +4,7 @@ import math
 
 import torch
 from torch import nn
+from transformers.utils.generic import maybe_autocast
 
 from .numeric_head import Float32Module
 
@@ -28,7 +29,7 @@ class NumberEmbedding(Float32Module):
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         """Map normalised values (B, L) to embeddings (B, L, h) in float32; exactly 0 where the value is NaN."""
         is_number = ~values.isnan()
-        with torch.autocast(device_type=values.device.type, enabled=False):
+        with maybe_autocast(values.device.type, enabled=False):
             embeddings = self.projection(number_features(values.float().where(is_number, 0.0)))
         # Multiplied, not indexed: the parameters get a gradient, if only of zeros, in a batch without numbers too.
         return embeddings * is_number.unsqueeze(-1)

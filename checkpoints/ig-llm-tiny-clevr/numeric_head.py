@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import torch
 from torch import nn
+from transformers.utils.generic import maybe_autocast
 
 from .number_distributions import PointEstimate, number_distribution
 
@@ -62,7 +63,7 @@ class NumericHead(Float32Module):
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """Map hidden states (..., h) of any dtype to parameters (..., P) in float32."""
-        with torch.autocast(device_type=hidden_states.device.type, enabled=False):
+        with maybe_autocast(hidden_states.device.type, enabled=False):
             return self.layers(hidden_states.float())
 
     def read(self, parameters: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -71,7 +72,7 @@ class NumericHead(Float32Module):
 
     def loss(self, parameters: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Parameters (N, P) and true values (N,) -> losses (N,): squared error, cross-entropy or nats."""
-        with torch.autocast(device_type=parameters.device.type, enabled=False):
+        with maybe_autocast(parameters.device.type, enabled=False):
             return self.distribution.loss(parameters, targets)
 
 

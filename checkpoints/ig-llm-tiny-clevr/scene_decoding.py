@@ -16,7 +16,8 @@ import torch
 from torch import nn
 from transformers.modeling_outputs import ModelOutput
 
-from .answer_rows import AnswerRow, Question, Sampling, Segment
+from .answer_rows import AnswerRow, Question, Sampling
+from .drafting import Drafter
 from .grammar_automaton import GrammarAutomaton, ProgramCursor
 from .roomy_cache import make_roomy_cache
 from .vocabulary import MAX_NUMBER, NO_QUANTITY
@@ -55,18 +56,18 @@ class SceneDecoder:
         automaton: Of the model's grammar.
         sampling: How choices are made.
         max_new_tokens (`int`): Most tokens of an answer.
-        draft_choices (`int`): Choices that are guessed ahead in each pass; none where numbers are fed back.
+        drafter ([`Drafter`]): Guesses ahead; not where numbers are fed back.
     """
 
     def __init__(
-        self, model: Any, automaton: GrammarAutomaton, sampling: Sampling, max_new_tokens: int, draft_choices: int
+        self, model: Any, automaton: GrammarAutomaton, sampling: Sampling, max_new_tokens: int, drafter: Drafter
     ):
         self.model = model
         self.automaton = automaton
         self.sampling = sampling
         self.max_new_tokens = max_new_tokens
         self.feeds_back: bool = model.config.feed_numbers_back
-        self.draft_choices = 0 if self.feeds_back else draft_choices
+        self.drafter = drafter
         pad_token_id = model.config.text_config.pad_token_id
         self.pad_token_id: int = automaton.grammar.suffix[-1] if pad_token_id is None else pad_token_id
         self.num_passes = 0
@@ -90,8 +91,9 @@ class SceneDecoder:
     @torch.no_grad()
     def _step(self, offset: int, prompt: dict[str, torch.Tensor], images: dict[str, Any]) -> None:
         """One pass: feed every row, make the choices that it answers, read the numbers, and let go what is done."""
-        for row in self.rows:
-            self._guess(row)
+        if not self.feeds_back:
+            for row in self.rows:
+                self.drafter.draft(row)
         fed_before = [row.fed for row in self.rows]
         hidden_states = self._pass(prompt, images)
         asked = [row.questions(offset, self.automaton.open) for row in self.rows]
@@ -104,16 +106,6 @@ class SceneDecoder:
         if self.automaton.grammar.num_token_id is not None:
             self._read_numbers(hidden_states, [offset - fed for fed in fed_before])
         self._drop_finished()
-
-    def _guess(self, row: AnswerRow) -> None:
-        """Draft the next choices: what the last pass said about them, else whatever comes first."""
-        row.draft, cursor = [], row.cursor
-        while len(row.draft) < self.draft_choices and cursor.state.forced is None and not cursor.state.is_end:
-            token = row.guesses.get((cursor.num_objects, cursor.state))
-            if token is None:
-                token = next(iter(cursor.state.transitions))
-            run, cursor = cursor.advance(token).forced_run(stop_at_limit=True)
-            row.draft.append(Segment([token, *run], cursor))
 
     def _pass(self, prompt: dict[str, torch.Tensor], images: dict[str, Any]) -> torch.Tensor:
         """Feed all rows, shorter ones padded at the end; returns the last hidden states (B, columns, h)."""
@@ -181,7 +173,7 @@ class SceneDecoder:
     def _decide(self, row: AnswerRow, answers: dict[int, torch.Tensor]) -> None:
         """Make every choice whose answer holds: up to and including the first that was guessed wrong."""
         draft = iter(row.draft)
-        self._note_guesses(row, answers)
+        self.drafter.note_answers(row, answers)
         row.fed = len(row.tokens)
         while True:
             if row.limit is not None and row.limit <= row.fed and row.is_truncated is None:
@@ -198,17 +190,6 @@ class SceneDecoder:
             if guess is None or guess.tokens[0] != token:
                 return
             row.fed += len(guess.tokens)
-
-    @staticmethod
-    def _note_guesses(row: AnswerRow, answers: dict[int, torch.Tensor]) -> None:
-        """Keep what this pass says about the choices behind each guess, as the next guess."""
-        place = len(row.tokens)
-        for segment in row.draft:
-            place += len(segment.tokens)
-            state = segment.following.state
-            if place in answers and not segment.following.is_limited:
-                best = list(state.transitions)[int(answers[place].argmax())]
-                row.guesses[segment.following.num_objects, state] = best
 
     def _read_numbers(self, hidden_states: torch.Tensor, shifts: list[int]) -> None:
         """Read the number tokens whose predicting states are there; those that wait for their value go on.

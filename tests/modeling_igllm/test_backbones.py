@@ -1,5 +1,6 @@
 """Any supported tower with any supported language model: weights kept, tokens counted, embeddings tied."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 import tiny
 import torch
 from huggingface_hub.errors import StrictDataclassError
+from safetensors.torch import load_file, save_file
 from small_backbones import PATCHES, PREFIX_TOKENS, TOWERS, language_configs
 from transformers import (
     AutoModel,
@@ -64,6 +66,26 @@ def test_every_pair_trains_and_survives_saving(tower: str, language: str, projec
     model.save_pretrained(tmp_path)
     loaded = IGLLMForSceneProgram.from_pretrained(tmp_path).eval()
     assert torch.equal(loaded(**batch).logits, output.logits)
+
+
+@pytest.mark.parametrize("lacking", ["tower", "scene", "language"])
+def test_a_backbone_that_lacks_a_weight_is_refused(lacking: str, tmp_path: Path) -> None:
+    processor = make_backbone_processor()
+    models = {
+        "tower": AutoModel.from_config(TOWERS["clip"]),
+        "scene": SceneTowerModel(tiny.tower_config()),
+        "language": AutoModelForCausalLM.from_config(language_config(processor)),
+    }
+    for name, model in models.items():
+        model.save_pretrained(tmp_path / name)
+    file = tmp_path / lacking / "model.safetensors"
+    weights = load_file(file)
+    lost = max(name for name in weights if name.endswith("weight"))
+    del weights[lost]
+    save_file(weights, file, {"format": "pt"})
+    vision = tmp_path / ("tower" if lacking == "language" else lacking)
+    with pytest.raises(ValueError, match=f"{tmp_path / lacking} lacks 1 weights, among them {re.escape(lost)}"):
+        join(vision, tmp_path / "language", processor)
 
 
 @pytest.mark.parametrize("tower", list(TOWERS))

@@ -51,7 +51,7 @@ def assert_equal(output: SceneDecodeOutput, expected: Any) -> None:
         )
 
 
-@pytest.mark.parametrize("draft_choices", [0, 1, 5, 12])
+@pytest.mark.parametrize("draft_choices", [None, 0, 1, 5, 12])
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(
     "fields",
@@ -63,7 +63,7 @@ def assert_equal(output: SceneDecodeOutput, expected: Any) -> None:
     ],
     ids=["head", "gaussian", "feed_back", "digits"],
 )
-def test_equal_to_masked_greedy_search_token_by_token(fields: dict, seed: int, draft_choices: int) -> None:
+def test_equal_to_masked_greedy_search_token_by_token(fields: dict, seed: int, draft_choices: int | None) -> None:
     processor = tiny.make_processor(numbers="char" if fields.get("number_head") == "none" else "token")
     model = make_grammatical(processor, seed, **fields)
     inputs = processor.encode_prompt(tiny.make_images(4))
@@ -71,9 +71,9 @@ def test_equal_to_masked_greedy_search_token_by_token(fields: dict, seed: int, d
     assert_equal(output, token_by_token(model, inputs))
 
 
-@pytest.mark.parametrize("draft_choices", [0, 5])
+@pytest.mark.parametrize("draft_choices", [None, 0, 5])
 @pytest.mark.parametrize("batch_size", [1, 16])
-def test_equal_in_batches_with_left_padding(batch_size: int, draft_choices: int) -> None:
+def test_equal_in_batches_with_left_padding(batch_size: int, draft_choices: int | None) -> None:
     processor = tiny.make_processor()
     model = make_grammatical(processor, seed=1)
     inputs = processor.encode_prompt(tiny.make_images(batch_size))
@@ -123,6 +123,18 @@ def test_at_most_five_passes_for_each_clevr_object() -> None:
         assert output.num_passes <= 5 * objects + 1  # one over the prompt
         drafted = model.generate_scene(**processor.encode_prompt(tiny.make_images(1)))
         assert objects == 0 or drafted.num_passes < output.num_passes
+
+
+def test_one_more_object_takes_no_pass_of_its_own_whatever_the_batch() -> None:
+    processor = tiny.make_processor()
+    model = make_grammatical(processor, seed=1)
+    inputs = processor.encode_prompt(tiny.make_images(16))
+    output = model.generate_scene(**inputs)
+    objects = max(len(words) for words in output.word_probabilities)
+    assert objects > 1
+    # Four words, and one pass for the prompt and one for the last numbers.
+    assert output.num_passes <= 4 * objects + 2
+    assert model.generate_scene(**inputs, draft_choices=0).num_passes > 4 * objects + 2
 
 
 def test_word_probabilities_are_those_of_the_masked_softmax() -> None:

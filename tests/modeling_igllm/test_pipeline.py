@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import tiny
 from PIL import Image
+from safetensors.torch import load_file, save_file
+from transformers import pipeline
 
 from modeling_igllm import IGLLMForSceneProgram, IGLLMProcessor, ImageToScenePipeline, ScenePrediction
 from modeling_igllm.configuration_igllm import CUSTOM_PIPELINES
@@ -174,6 +176,15 @@ def test_decoding_is_that_of_generate_scene(to_scene: ImageToScenePipeline, proc
 def test_what_is_no_image_is_named(to_scene: ImageToScenePipeline, image: object, error: type, said: str) -> None:
     with pytest.raises(error, match=said):
         to_scene(image)
+
+
+def test_a_checkpoint_that_lacks_a_weight_is_refused(to_scene: ImageToScenePipeline, tmp_path: Path) -> None:
+    to_scene.save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    del weights["numeric_head.layers.3.weight"]
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match=r"lacks 1 weights, among them numeric_head\.layers\.3\.weight"):
+        pipeline(model=str(tmp_path), trust_remote_code=True, device="cpu")
 
 
 def test_a_checkpoint_without_a_grammar_says_what_to_do(processor: IGLLMProcessor) -> None:

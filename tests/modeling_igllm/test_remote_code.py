@@ -103,7 +103,7 @@ def test_checkpoint_code_imports_only_what_the_hub_allows(saved: Path) -> None:
 def test_tower_folder_carries_its_own_code(tmp_path: Path) -> None:
     SceneTowerModel(tiny.tower_config()).save_pretrained(tmp_path)
     configuration = {"configuration_igllm.py", "number_ranges.py", "vision_towers.py", "vocabulary.py"}
-    assert {"modeling_scene_tower.py", *configuration} == python_files(tmp_path)
+    assert {"modeling_scene_tower.py", "complete_loading.py", *configuration} == python_files(tmp_path)
     assert json.loads((tmp_path / "config.json").read_text())["auto_map"] == {
         "AutoConfig": "configuration_igllm.SceneTowerConfig",
         "AutoModel": "modeling_scene_tower.SceneTowerModel",

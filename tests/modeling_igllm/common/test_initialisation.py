@@ -57,6 +57,16 @@ def test_a_model_on_meta_has_the_same_tensors(name: str) -> None:
     assert all(value.is_meta for value in empty.state_dict().values())
 
 
+@pytest.mark.parametrize("name", ["scene_llama", "scene_fed_back"])
+def test_numbers_pass_through_a_model_on_meta(name: str) -> None:
+    with torch.device("meta"):
+        empty = IGLLMForSceneProgram(make_config(name))
+        states = torch.zeros(2, 3, empty.config.text_config.hidden_size)
+        assert empty.numeric_head(states).shape[:2] == (2, 3)
+        if empty.number_embedding is not None:
+            assert empty.number_embedding(torch.zeros(2, 3)).shape == states.shape
+
+
 @every_case
 def test_every_tensor_is_a_parameter_or_a_buffer(name: str) -> None:
     # Others would stay behind when the model moves to another device.

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from common_cases import TIED, every_case, forward_inputs, make_config, make_grammatical, make_model, prompts
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from modeling_igllm import IGLLMForSceneProgram
@@ -126,6 +127,26 @@ def test_a_missing_weight_is_named_and_nothing_else_changes(
     for other, value in model.state_dict().items():
         if other not in report["missing_keys"] and not (name in TIED and other == "lm_head.weight"):
             assert torch.equal(values[other], value), other
+
+
+def test_without_the_report_a_missing_weight_is_refused(tmp_path: Path) -> None:
+    make_model("scene_llama").save_pretrained(tmp_path)
+    tensors = load_file(tmp_path / WEIGHTS)
+    del tensors["lm_head.weight"], tensors["model.language_model.norm.weight"]
+    save_file(tensors, tmp_path / WEIGHTS, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=f"{tmp_path} lacks 2 weights, among them lm_head.weight"):
+        IGLLMForSceneProgram.from_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"lacks 1 weights, among them language_model\.norm\.weight"):
+        IGLLMModel.from_pretrained(tmp_path)
+
+
+def test_a_cut_file_is_an_error(tmp_path: Path) -> None:
+    make_model("scene_llama").save_pretrained(tmp_path)
+    whole = (tmp_path / WEIGHTS).read_bytes()
+    for size in (0, 4, len(whole) // 2, len(whole) - 1):
+        (tmp_path / WEIGHTS).write_bytes(whole[:size])
+        with pytest.raises((SafetensorError, ValueError)):
+            IGLLMForSceneProgram.from_pretrained(tmp_path)
 
 
 def test_a_weight_too_many_is_named(tmp_path: Path, warnings_of_transformers: Callable[[], str]) -> None:
