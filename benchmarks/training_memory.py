@@ -7,6 +7,7 @@ python -m benchmarks.training_memory > docs/memory.md
 
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from transformers.quantizers.quantizers_utils import should_convert_module
 from trl import TrlParser
 
 from benchmarks.llama_tokenizer import make_llama_tokenizer
-from benchmarks.saved_activations import FUSED_ATTENTION, bytes_kept_by_a_layer
+from benchmarks.saved_activations import FUSED_ATTENTION, bytes_kept_by_a_layer, peak_bytes_of_the_loss
 from modeling_igllm import (
     ClevrObject,
     IGLLMConfig,
@@ -27,6 +28,7 @@ from modeling_igllm import (
     SceneProgram,
 )
 from trl_scripts.lora import NOT_QUANTIZED, lora_config
+from trl_scripts.scene_trainer import positions_with_labels
 from trl_scripts.sft import ARGUMENT_CLASSES
 
 RECIPES = Path(__file__).resolve().parent.parent / "trl_scripts" / "recipes"
@@ -36,16 +38,15 @@ NEW_TOKENS = 1024  # the published limit of decoding
 GPUS = 8
 # nf4: half a byte, a one-byte scale for 64 weights, a four-byte scale for 256 of these (QLoRA, section 3).
 FOUR_BIT_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
-# Logits and their gradients, in bfloat16 and, for the loss, in float32.
-LOGIT_BYTES = 2 * (2 + 4)
 EXPLANATION = """# Memory of the published 7B
 
 Written by `python -m benchmarks.training_memory > docs/memory.md`: nothing here was measured on a GPU. In GiB for each
-GPU; a sequence is {length} tokens, a CLEVR scene of ten objects with a Llama tokenizer. Weights, gradients and the two
-states of AdamW are counted parameter by parameter on a model of the `meta` device. Activations are an estimate: the
-input of every layer (activation checkpointing), all that one layer keeps for its backward pass while it is computed
-again, and the logits with their gradients, each times the batch; with FSDP also two gathered layers. Not counted: the
-CUDA context, fragmentation, and the tower's forward pass, which keeps nothing.
+GPU; a sequence is {length} tokens, a CLEVR scene of ten objects with a Llama tokenizer; {positions} of it need logits.
+Weights, gradients and the two states of AdamW are counted parameter by parameter on a model of the `meta` device,
+activations by recording its passes: the input of every layer (activation checkpointing), and the larger of two things
+that follow each other: logits with both losses and their gradients, and all that one layer keeps for its backward pass
+while it is computed again, each times the batch; with FSDP also two gathered layers. Not counted: the CUDA context,
+fragmentation, and the tower's forward pass, which keeps nothing.
 """
 
 
@@ -83,12 +84,13 @@ def read_recipe(name: str) -> tuple[Any, ...]:
     return parser.parse_args_and_config([*config, *machine])
 
 
-def sequence_length() -> int:
-    """Tokens of prompt, image and answer of a CLEVR scene of ten objects."""
+@cache
+def sequence_lengths() -> tuple[int, int]:
+    """Tokens of prompt, image and answer of a CLEVR scene of ten objects, and how many of them need logits."""
     thing = ClevrObject("small", "red", "metal", "cube", (0.0, 0.0, 0.0), 0.0)
     processor = IGLLMProcessor(IGLLMImageProcessor(), make_llama_tokenizer())
-    scene = SceneProgram((thing,) * OBJECTS)
-    return len(processor.encode_prompt_text()) + len(processor.encode_answer(scene).ids)
+    labels = processor.encode_training(None, [SceneProgram((thing,) * OBJECTS)])["labels"]
+    return labels.shape[1], positions_with_labels(labels)
 
 
 def count_bytes(tensors: Iterable[torch.Tensor]) -> int:
@@ -136,9 +138,10 @@ def full_training_memory(batch_size: int) -> Memory:
 
 def activation_bytes(model: IGLLMForSceneProgram) -> float:
     """Activations of one sequence under activation checkpointing, as `EXPLANATION` says."""
-    length, text = sequence_length(), model.config.text_config
+    (length, positions), text = sequence_lengths(), model.config.text_config
     inputs = text.num_hidden_layers * length * text.hidden_size * 2
-    return inputs + bytes_kept_by_a_layer(model.model.language_model, length) + LOGIT_BYTES * length * text.vocab_size
+    layer, loss = bytes_kept_by_a_layer(model.model.language_model, length), peak_bytes_of_the_loss(model, positions)
+    return inputs + max(layer, loss)  # the loss is done with when the last layer is computed again
 
 
 def decoding_rows() -> list[str]:
@@ -146,7 +149,7 @@ def decoding_rows() -> list[str]:
     model = published_model()
     text: Any = model.config.text_config
     weights = float(count_bytes(model.parameters()))
-    length = sequence_length() + NEW_TOKENS
+    length = sequence_lengths()[0] + NEW_TOKENS
     cache = 2 * text.num_hidden_layers * length * text.num_key_value_heads * text.head_dim * 2
     rows = []
     for name, size in (("bfloat16", weights), ("4 bits", weights - saved_in_four_bits(model))):
@@ -161,7 +164,7 @@ def report() -> str:
     lora, four_bit = "published_7b.yaml", "published_7b_4bit.yaml"
     batch = read_recipe(lora)[1].per_device_train_batch_size
     lines = [
-        EXPLANATION.format(length=sequence_length()),
+        EXPLANATION.format(length=sequence_lengths()[0], positions=sequence_lengths()[1]),
         "| training | frozen | trained | gradients | AdamW | activations | sum |",
         "|---|---|---|---|---|---|---|",
         training_memory(lora, batch, GPUS).row(f"`{lora}`, FSDP over {GPUS} GPUs, batch {batch} on each"),
