@@ -2,9 +2,13 @@
 
 ```bash
 python -m benchmarks.memory --scenes 2000 --out benchmarks/results/memory.json
+python -m benchmarks.memory --family shapenet --resolution 64x64 --scenes 600 --out benchmarks/results/memory.json
 ```
 
-Growth is the mean of the last tenth of the readings over the mean of the second tenth (the first one warms up).
+The file holds a report for each family; those of other families stay.
+
+Growth is the mean of the last tenth of the readings over the mean of the second tenth (the first one warms up). A
+build starts a new worker every 300 scenes: `peaks` are the most that each of them had.
 """
 
 import argparse
@@ -20,8 +24,8 @@ import psutil
 _READING_SECONDS = 0.5
 
 
-def resident_memory_curve(family: str, scenes: int, resolution: str) -> list[float]:
-    """Build one split with one worker and return the resident memory of its largest process in MB over time.
+def resident_memory_curve(family: str, scenes: int, resolution: str) -> list[tuple[int, float]]:
+    """Build one split with one worker at a time and return the worker's process id and resident MB over time.
 
     Raises:
         subprocess.CalledProcessError: if the build fails.
@@ -31,26 +35,27 @@ def resident_memory_curve(family: str, scenes: int, resolution: str) -> list[flo
         command += ["--num-scenes", str(scenes), "--resolution", resolution, "--samples", "1", "--out", folder]
         build = subprocess.Popen(command)
         parent = psutil.Process(build.pid)
-        curve = []
+        curve: list[tuple[int, float]] = []
         while True:
             try:
                 build.wait(_READING_SECONDS)
                 break
             except subprocess.TimeoutExpired:
-                curve.append(_largest_child(parent))
+                curve += _workers(parent)
     if build.returncode:
         raise subprocess.CalledProcessError(build.returncode, command)
-    return [value for value in curve if value > 0]
+    return curve
 
 
-def _largest_child(parent: psutil.Process) -> float:
-    sizes = [0.0]
+def _workers(parent: psutil.Process) -> list[tuple[int, float]]:
+    found = []
     for child in parent.children(recursive=True):
         try:
-            sizes.append(child.memory_info().rss / 1e6)
+            if "spawn_main" in " ".join(child.cmdline()):  # not Python's resource tracker
+                found.append((child.pid, child.memory_info().rss / 1e6))
         except psutil.NoSuchProcess:  # a worker that has just been replaced
             continue
-    return max(sizes)
+    return found
 
 
 def growth(curve: list[float]) -> float:
@@ -59,20 +64,36 @@ def growth(curve: list[float]) -> float:
     return float(tenths[-1].mean() / tenths[1].mean() - 1)
 
 
+def peaks(curve: list[tuple[int, float]]) -> list[float]:
+    """Return the highest reading of each worker, in the order in which they came."""
+    highest: dict[int, float] = {}
+    for pid, megabytes in curve:
+        highest[pid] = max(megabytes, highest.get(pid, 0.0))
+    return list(highest.values())
+
+
 def main() -> None:
     """Parse, measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--family", default="clevr")
     parser.add_argument("--scenes", type=int, default=2000)
     parser.add_argument("--resolution", default="64x48")
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, help="JSON file to put the family's report into")
     parsed = parser.parse_args()
     curve = resident_memory_curve(parsed.family, parsed.scenes, parsed.resolution)
-    report = {**vars(parsed), "out": None, "growth": growth(curve), "megabytes": curve[:: max(1, len(curve) // 50)]}
+    readings = [megabytes for _, megabytes in curve]
+    report = {
+        "scenes": parsed.scenes,
+        "resolution": parsed.resolution,
+        "growth": growth(readings),
+        "peaks": peaks(curve),
+        "megabytes": readings[:: max(1, len(readings) // 50)],
+    }
     print(json.dumps(report, indent=2))
     if parsed.out is not None:
         parsed.out.parent.mkdir(parents=True, exist_ok=True)
-        parsed.out.write_text(json.dumps(report, indent=2) + "\n")
+        others = json.loads(parsed.out.read_text()) if parsed.out.exists() else {}
+        parsed.out.write_text(json.dumps({**others, parsed.family: report}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

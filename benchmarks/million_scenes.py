@@ -122,7 +122,7 @@ def report() -> str:
         startup=cost.startup,
         row_bytes=cost.row_bytes,
         rows=measured["rows"],
-        megabytes=max(memory["megabytes"]),
+        megabytes=max(memory["clevr"]["megabytes"]),
         shard_size=SHARD_SIZE,
         tasks=-(-SCENES // SHARD_SIZE),
         task_seconds=cost.task_seconds,

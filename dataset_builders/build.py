@@ -115,19 +115,30 @@ def plan_build(
     ]
     check_card_place(out)
     if meshes is not None:
-        _index_meshes(meshes, plans)
+        prepare_meshes(meshes, plans, os.cpu_count() or 1)
     for plan in plans:
         claim_folder(plan)
     return plans
 
 
-def _index_meshes(meshes: Path, plans: list[SplitPlan]) -> None:
-    """Write the index of a folder of meshes beside the shards, and name what is left out."""
+def prepare_meshes(meshes: Path, plans: list[SplitPlan], workers: int) -> None:
+    """Write the index of a folder of meshes beside the shards, and name on standard error what is left out.
+
+    Args:
+        meshes: folder in the layout of `MeshFolder`.
+        plans: splits of one family in one dataset folder.
+        workers: processes at most.
+
+    Raises:
+        ValueError: as of `index_meshes`, or if the folder has no shapes for one of the splits.
+    """
     plans[0].folder.mkdir(parents=True, exist_ok=True)
     is_in_use = any(plans[0].folder.glob("[!.]*.parquet"))  # not what a killed build was writing
-    index = index_meshes(meshes, plans[0].folder, os.cpu_count() or 1, is_in_use)
+    index = index_meshes(meshes, plans[0].folder, workers, is_in_use)
     for path, reason in index.left_out.items():
         _LOGGER.warning("left out %s: %s", meshes / path, reason)
+    for plan in plans:
+        plan.sample(0)
 
 
 def render_shards(

@@ -32,6 +32,9 @@ PALETTES: dict[tuple[str, str], Palette] = {
     ("clevr_cogent", "train"): CONDITION_A,
     ("clevr_cogent", "val_id"): CONDITION_A,
     ("clevr_cogent", "val_ood"): CONDITION_B,
+    # What is placed before `clevr_rgb` gives it other colours.
+    ("clevr_rgb", "train"): UNRESTRICTED,
+    ("clevr_rgb", "val_id"): UNRESTRICTED,
 }
 
 MIN_OBJECTS, MAX_OBJECTS = 3, 10

@@ -22,8 +22,9 @@ _TITLE = "# IG-LLM scenes\n"
 _BODY = """
 {title}
 Pictures of synthetic scenes with the scene program that rebuilds each of them, in the layout of the open reference
-implementation of IG-LLM. Columns: `image`, `scene` (objects with all attributes, pixel coordinates and visible pixel
-counts, camera in OpenCV axes, lamps, seed and index) and `program`.
+implementation of IG-LLM. Columns: `image`, `scene` (objects with all attributes, pixel coordinates and, in CLEVR,
+visible pixel counts; camera in OpenCV axes, lamps, seed and index), `program`, and where the build was asked for them
+`instance_mask` (0 background, i + 1 object i) and `depth` (metres along the optical axis).
 
 ```python
 from datasets import load_dataset
@@ -35,11 +36,27 @@ dataset = load_dataset("path/to/this/folder", "{config}", split="{split}")
 |---|---|---|---|---|---|---|---|
 {rows}
 
+{families}
+
 {origins}
 {licence}
 
 {sheets}
 """
+_FAMILIES = {
+    "clevr": "CLEVR's rules, every shape in every colour.",
+    "clevr_cogent": "CLEVR's rules. In `train` and `val_id` cubes are gray, blue, brown or yellow and cylinders red, "
+    "green, purple or cyan; in `val_ood` it is the other way around. Spheres are of any colour.",
+    "two_d": "A red disc on white. `train` and `val_id` use a quarter of the cells of an 8x8 checkerboard, `val_ood` "
+    "the whole square.",
+    "so3": "One airplane in all rotations, but for those within 30 degrees of 24 centres; `val_ood` is within 20 "
+    "degrees of these.",
+    "six_dof": "The airplane of `so3` in any rotation, anywhere in view, 2 to 6 m away.",
+    "shapenet": "3 to 5 objects of several categories on the ground, of any yaw. The texture of each multiplies its "
+    "colour and is not in the program. `val_ood_texture` has textures that are neither in `train` nor in `val_id`; "
+    "`val_ood_shape` has such textures, and shapes that are in no other split.",
+    "clevr_rgb": "CLEVR's rules in random colours that have no names: `program` is null.",
+}
 _BUILT = """Splits built by `igllm build` are rendered with Blender (Cycles on the CPU); the same command makes the
 same scenes and, on the same bpy version, the same pixels.
 """
@@ -85,6 +102,7 @@ def write_dataset_card(out: Path) -> None:
         config=parts[0][0],
         split=parts[0][1],
         rows=rows,
+        families="\n".join(f"- `{family}`: {_FAMILIES[family]}" for family in found if family in _FAMILIES),
         origins="\n".join(origins),
         licence=_MESH_LICENCE if has_meshes else _LICENCE,
         sheets=sheets,

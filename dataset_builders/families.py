@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
 
+from .clevr_rgb import sample_clevr_rgb_scene
 from .clevr_sampler import sample_clevr_scene
 from .painters import Painter, PaintRequest, make_clevr_painter, make_disc_painter, make_studio_painter
 from .sampled_scene import SampledScene
@@ -19,7 +20,8 @@ class Family:
     """One family of scenes: default `resolution` (width, height), scenes by split, sampler and painter.
 
     `sample(family, split, seed, index)` draws one scene; `make_painter` makes what renders such scenes. A family that
-    `takes_meshes` may be drawn from a `ShapeCatalog` of the user's, the fifth argument of `sample`.
+    `takes_meshes` may be drawn from a `ShapeCatalog` of the user's, the fifth argument of `sample`. One that
+    `fills_squares` has objects everywhere in a square picture: one that is wider than high would cut them off.
     """
 
     name: str
@@ -28,6 +30,7 @@ class Family:
     sample: Callable[..., SampledScene]
     make_painter: Callable[[PaintRequest], Painter]
     takes_meshes: bool = False
+    fills_squares: bool = False
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -52,8 +55,10 @@ FAMILIES = {
         Family("clevr_cogent", (320, 240), {**_CLEVR_SIZES, "val_ood": 1000}, sample_clevr_scene, make_clevr_painter),
         Family("two_d", (336, 336), _SIZES_WITH_OOD, sample_two_d_scene, make_disc_painter),
         Family("so3", (256, 256), _SIZES_WITH_OOD, sample_so3_scene, make_studio_painter),
-        Family("six_dof", (256, 256), _SIZES, sample_six_dof_scene, make_studio_painter),
+        Family("six_dof", (256, 256), _SIZES, sample_six_dof_scene, make_studio_painter, fills_squares=True),
         Family("shapenet", (256, 256), _SHAPENET_SIZES, sample_shapenet_scene, make_clevr_painter, takes_meshes=True),
+        # No benchmark: scenes without a program, for the pre-training of towers.
+        Family("clevr_rgb", (320, 240), _CLEVR_SIZES, sample_clevr_rgb_scene, make_clevr_painter),
     )
 }
 # Installed packages name their own families under this group of entry points (docs/adding_a_family.md). So every

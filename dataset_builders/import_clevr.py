@@ -120,13 +120,11 @@ def _imported_row(published: _PublishedSplit, position: int, split: str) -> dict
         program = SceneProgram(tuple(item for item, _ in objects))
     except SceneProgramError as error:
         raise ValueError(f"{published.scenes_file}: scenes[{position}]: {error}; {_MEND}") from error
+    absent = dict.fromkeys(("visible_pixels", "texture", "rgb"))
     return {
         "image": {"bytes": _checked_png(published.images / filename), "path": None},
         "scene": {
-            "objects": [
-                {**clevr_attributes(item), "pixel_coords": list(pixel), "visible_pixels": None, "texture": None}
-                for item, pixel in objects
-            ],
+            "objects": [{**clevr_attributes(item), "pixel_coords": list(pixel), **absent} for item, pixel in objects],
             "camera": None,
             "lights": None,
             "family": _FAMILY,

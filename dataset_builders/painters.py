@@ -90,7 +90,7 @@ def _make_blender_painter(request: PaintRequest, stage) -> Painter:  # type: ign
 
     def paint(scene: SampledScene) -> Picture:
         assert scene.camera is not None  # only flat scenes have none
-        pixels = session.render(scene.objects, scene.camera, scene.lights, scene.textures)
+        pixels = session.render(scene.objects, scene.camera, scene.lights, scene.textures, scene.rgbs)
         return Picture(pixels, *render_ground_truth()) if request.ground_truth else Picture(pixels)
 
     return Painter(paint, bpy.app.version_string)

@@ -8,7 +8,7 @@ import numpy as np
 
 # Fixed integers rather than `hash()`, which changes from one Python process to the next. Never renumber: every
 # number is part of the identity of published scenes.
-FAMILY_CODES = {"clevr": 1, "clevr_cogent": 2, "two_d": 3, "so3": 4, "six_dof": 5, "shapenet": 6}
+FAMILY_CODES = {"clevr": 1, "clevr_cogent": 2, "two_d": 3, "so3": 4, "six_dof": 5, "shapenet": 6, "clevr_rgb": 7}
 # Codes from here on are for families of other packages.
 FIRST_FREE_CODE = 1000
 SPLIT_CODES = {"train": 1, "val_id": 2, "val_ood": 3, "val_ood_texture": 4, "val_ood_shape": 5}

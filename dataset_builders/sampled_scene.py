@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from modeling_igllm import SceneObject, SceneProgram
 
 from .camera import Camera, Vector3
+from .palette import RGB
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,9 @@ class SampledScene:
 
     `visible_pixels[i]` counts the pixels of object i at 320x240 against the analytic shapes (spec BENCHMARKS); it is
     empty in families without that rule. A flat scene has no camera and no lights. `textures[i]` is the number of the
-    texture that multiplies the colour of object i, None for none; it is empty where no object has one.
+    texture that multiplies the colour of object i, None for none; it is empty where no object has one. `rgbs[i]`
+    is the linear colour in which object i is rendered in place of that of its word, which then means nothing; it is
+    empty where the words hold.
     """
 
     objects: tuple[SceneObject, ...]
@@ -36,8 +39,9 @@ class SampledScene:
     index: int
     attempt: int
     textures: tuple[int | None, ...] = ()
+    rgbs: tuple[RGB, ...] = ()
 
     @property
-    def program(self) -> SceneProgram:
-        """The scene as data of the scene-program language."""
-        return SceneProgram(self.objects)
+    def program(self) -> SceneProgram | None:
+        """The scene as data of the scene-program language; None where that has no words for the colours."""
+        return None if self.rgbs else SceneProgram(self.objects)

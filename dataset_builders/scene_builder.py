@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 
 import datasets
 
+from .build import prepare_meshes
 from .families import find_family
 from .schema import FEATURES
 from .shards import SplitPlan, render_row
@@ -32,6 +33,8 @@ class SceneBuilderConfig(datasets.BuilderConfig):
         width, height: pixels.
         samples: Cycles samples per pixel before denoising.
         ground_truth: also fill the columns `instance_mask` and `depth`.
+        meshes: folder of the user's shapes (`MeshFolder`), for `shapenet`. The cache knows it by its path: after a
+            change in it ask for `download_mode="force_redownload"`.
     """
 
     num_scenes: int | None = None
@@ -40,6 +43,7 @@ class SceneBuilderConfig(datasets.BuilderConfig):
     height: int | None = None
     samples: int = 16
     ground_truth: bool = False
+    meshes: str | None = None
 
 
 class SceneBuilder(datasets.GeneratorBasedBuilder):
@@ -54,6 +58,8 @@ class SceneBuilder(datasets.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
         plans = [self._plan(split) for split in find_family(self.FAMILY).splits]
+        if plans[0].meshes is not None:
+            prepare_meshes(plans[0].meshes, plans, workers=1)
         return [
             # Lists are what `num_proc` divides among processes.
             datasets.SplitGenerator(name=plan.split, gen_kwargs={"plan": plan, "shards": list(range(plan.num_shards))})
@@ -65,8 +71,9 @@ class SceneBuilder(datasets.GeneratorBasedBuilder):
         width, height = config.width or family.resolution[0], config.height or family.resolution[1]
         size = config.num_scenes or family.split_size(split)
         place = Path(self.cache_dir)
+        meshes = None if config.meshes is None else Path(config.meshes).resolve()
         return SplitPlan(
-            place, self.FAMILY, split, size, config.seed, width, height, config.samples, config.ground_truth
+            place, self.FAMILY, split, size, config.seed, width, height, config.samples, config.ground_truth, meshes
         )
 
     def _generate_examples(self, plan: SplitPlan, shards: list[int]) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -86,6 +93,12 @@ class ClevrCogentBuilder(SceneBuilder):
     """CLEVR-CoGenT: `train` and `val_id` in condition A, `val_ood` in condition B."""
 
     FAMILY = "clevr_cogent"
+
+
+class ClevrRgbBuilder(SceneBuilder):
+    """CLEVR in random colours without names, for towers: `train`, `val_id`; `program` is null."""
+
+    FAMILY = "clevr_rgb"
 
 
 class TwoDBuilder(SceneBuilder):

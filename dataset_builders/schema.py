@@ -29,6 +29,7 @@ _OBJECT = {
     "pixel_coords": _VECTOR,  # x right, y down in pixels, depth in metres along the optical axis
     "visible_pixels": Value("int32"),  # at 320x240
     "texture": Value("int32"),  # number of the texture that multiplies the colour; not in the program
+    "rgb": _VECTOR,  # linear, in [0, 1]: a colour that has no name (clevr_rgb); `color` is null then
 }
 _SCENE = {
     "objects": List(_OBJECT),
@@ -47,7 +48,7 @@ FEATURES = Features(
     {
         "image": Image(),
         "scene": _SCENE,
-        "program": Value("string"),
+        "program": Value("string"),  # null where the language has no words for the colours (clevr_rgb)
         "instance_mask": Image(),  # 0 background, i + 1 object i; null unless asked for
         "depth": List(List(Value("float32"))),  # rows of metres along the optical axis; null unless asked for
     }
@@ -82,7 +83,7 @@ def scene_row(scene: SampledScene, picture: Picture, bpy_version: str | None) ->
             "attempt": scene.attempt,
             "bpy_version": bpy_version,
         },
-        "program": format_program(scene.program),
+        "program": None if scene.program is None else format_program(scene.program),
         "instance_mask": _mask_cell(picture.instance_mask),
         "depth": None if picture.depth is None else picture.depth.tolist(),
     }
@@ -102,15 +103,18 @@ def _mask_cell(mask: np.ndarray | None) -> dict[str, Any] | None:
 def _object_rows(scene: SampledScene, width: int, height: int) -> list[dict[str, Any]]:
     visible = scene.visible_pixels or (None,) * len(scene.objects)
     textures = scene.textures or (None,) * len(scene.objects)
-    return [
+    rgbs = scene.rgbs or (None,) * len(scene.objects)
+    rows = [
         {
             **_attributes(item),
             "pixel_coords": _pixel_coords(item, scene.camera, width, height),
             "visible_pixels": count,
             "texture": texture,
+            "rgb": rgb,
         }
-        for item, count, texture in zip(scene.objects, visible, textures, strict=True)
+        for item, count, texture, rgb in zip(scene.objects, visible, textures, rgbs, strict=True)
     ]
+    return [{**row, "color": None} for row in rows] if scene.rgbs else rows
 
 
 def _pixel_coords(item: SceneObject, camera: Camera | None, width: int, height: int) -> list[float | None]:

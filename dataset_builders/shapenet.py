@@ -8,6 +8,7 @@ from modeling_igllm import COLORS, PosedObject, Rotation
 
 from .camera import Camera
 from .lights import CLEVR_LIGHTS
+from .palette import NUM_TEXTURES
 from .random_streams import scene_stream
 from .sampled_scene import SampledScene
 from .shape_catalog import LIBRARY, ShapeCatalog, fixed_choice, split_off_unseen
@@ -17,7 +18,6 @@ GROUND_EXTENT = 2.0  # metres: x and y are drawn from [-2, 2]
 MIN_BOX_DISTANCE = 0.1  # metres
 ROUNDING = 0.003  # metres: so much nearer may the three decimals of the program move two boxes
 PLACEMENT_TRIES = 50
-NUM_TEXTURES = 100
 TRAINED_TEXTURES, UNSEEN_TEXTURES = split_off_unseen(range(NUM_TEXTURES), fixed_choice())
 # It shows all places, up to 1 m above the ground, in a square or 4:3 picture.
 SHAPENET_CAMERA = Camera(location=(0.0, -9.6, 7.2), focal_length_mm=55.0)
@@ -40,7 +40,10 @@ def sample_shapenet_scene(
     shapes = catalog.unseen if split == "val_ood_shape" else catalog.trained
     textures = TRAINED_TEXTURES if split in ("train", "val_id") else UNSEEN_TEXTURES
     if not shapes:
-        raise ValueError("no category has two shapes, one of which could be kept for val_ood_shape: add some")
+        raise ValueError(
+            "no category has two shapes, one of which could be kept for val_ood_shape: "
+            "add some, or build the other splits alone"
+        )
     attempt = 0
     while True:
         rng = scene_stream(family, split, seed, index, attempt)
@@ -73,7 +76,8 @@ def box_distance(first: np.ndarray, second: np.ndarray) -> float:
 
 def _is_separated(first: np.ndarray, second: np.ndarray) -> bool:
     """Whether a line along a side of the first rectangle parts the two."""
-    axes = np.stack([first[1] - first[0], first[2] - first[1]])
+    along = max(first[1] - first[0], first[2] - first[1], key=np.linalg.norm)  # the other side of a flat shape is 0
+    axes = np.array([along, (-along[1], along[0])])
     own, other = first @ axes.T, second @ axes.T
     return bool(((own.max(axis=0) < other.min(axis=0)) | (other.max(axis=0) < own.min(axis=0))).any())
 
@@ -82,7 +86,8 @@ def _corner_distance(first: np.ndarray, second: np.ndarray) -> float:
     """The least distance of a corner of the first rectangle to a side of the second."""
     start, side = second, np.roll(second, -1, axis=0) - second
     offset = first[:, None] - start
-    along = np.clip((offset * side).sum(-1) / (side * side).sum(-1), 0, 1)
+    squares = np.maximum((side * side).sum(-1), np.finfo(float).tiny)  # 0 where a shape is flat
+    along = np.clip((offset * side).sum(-1) / squares, 0, 1)
     return float(np.linalg.norm(offset - along[..., None] * side, axis=-1).min())
 
 

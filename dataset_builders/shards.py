@@ -97,6 +97,11 @@ class SplitPlan(SplitFiles):
         for name in ("num_scenes", "width", "height", "samples"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if family.fills_squares and self.width > self.height:
+            raise ValueError(
+                f"{self.family} scenes fill a square: {self.width}x{self.height} pixels would cut objects off, "
+                "ask for at least as many rows as columns"
+            )
         if not 0 <= self.seed < NUMBER_LIMIT:
             raise ValueError(f"seed must be in [0, 2**32), got {self.seed}")
 

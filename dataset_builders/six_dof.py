@@ -25,7 +25,7 @@ _CORNERS = np.array(list(itertools.product((-0.5, 0.5), repeat=3))) * BOX_SIZE
 def sample_six_dof_scene(family: str, split: str, seed: int, index: int) -> SampledScene:
     """Draw scene `index`: uniform in SO(3), in depth, and over the places where the whole box is in a square picture.
 
-    In a picture of another shape the place is the same relative to its width.
+    In a picture that is higher than wide the place is the same relative to its width; `SplitPlan` refuses wider ones.
     """
     rng = scene_stream(family, split, seed, index)
     matrix = RotationOracle.random(random_state=rng).as_matrix()

@@ -187,5 +187,4 @@ class _Computation:
     def _augment(self, image: torch.Tensor, item: _Item) -> torch.Tensor:
         """A version (1, 3, H, W) that depends on the image and the copy alone, not on the dataset around it."""
         assert self.augmentation is not None  # checked where copies are asked for
-        generator = torch.Generator().manual_seed(int.from_bytes(item.key[:7]))
-        return self.augmentation(image, generator)
+        return self.augmentation(image, [int.from_bytes(item.key[:7])])

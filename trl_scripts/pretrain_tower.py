@@ -1,9 +1,12 @@
-"""Pre-train the scene tower on the builder's ground truth (centres, attributes, positions); it is frozen afterwards.
+"""Pre-train the scene tower on the builder's ground truth (centres, attributes, poses); it is frozen afterwards.
 
 ```bash
 python trl_scripts/pretrain_tower.py --config trl_scripts/recipes/tower_clevr.yaml \
     --dataset DATA --output_dir OUT
 ```
+
+Run again, it goes on from the last checkpoint in its output folder. `--minutes` limits training by the clock. With a
+build's `--ground-truth` the tower learns silhouettes and depth, too.
 """
 
 import json
@@ -11,65 +14,92 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from datasets import load_dataset
-from transformers import Trainer, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
+from transformers import TrainingArguments, set_seed
 from trl import TrlParser
 
-from modeling_igllm.configuration_igllm import SceneTowerConfig
 from modeling_igllm.image_processing_igllm import IGLLMImageProcessor
-from modeling_igllm.pretraining_scene_tower import SceneTowerForPreTraining
-from trl_scripts.image_augmentation import PhotometricAugmentation
-from trl_scripts.tower_dataset import TowerCollator, TowerDataset
+from trl_scripts.image_augmentation import family_augmentation
+from trl_scripts.tower_dataset import TowerCollator, TowerDataset, scene_shapes
+from trl_scripts.tower_pretraining import SceneTowerForPreTraining, TowerPreTrainingConfig
 from trl_scripts.tower_scores import score_tower
+from trl_scripts.tower_trainer import TowerTrainer, last_whole_checkpoint
+
+# With a budget of minutes, more epochs than any budget holds.
+MANY_EPOCHS = 1_000_000
 
 
 @dataclass
 class TowerArguments:
     """What the tower is and learns from.
 
-    `dataset` is a folder or Hub repository made by `igllm build`; `max_train_scenes` takes the first ones only.
+    `dataset` is a folder or Hub repository made by `igllm build`; `max_train_scenes` takes the first ones only. The
+    scores are of `eval_splits` of `eval_dataset` and `eval_config`, by default those that are learned from.
+    `color_supervision` is "name" (palette names and RGB) or "rgb". `minutes` and `ema_decay` are those of
+    `TowerTrainer`.
     """
 
     dataset: str = field(metadata={"help": "Folder or Hub repository of built scenes."})
     dataset_config: str = "clevr"
     train_split: str = "train"
-    eval_split: str = "val_id"
+    eval_dataset: str | None = None
+    eval_config: str | None = None
+    eval_splits: list[str] = field(default_factory=lambda: ["val_id"])
     max_train_scenes: int | None = None
     image_height: int = 120
     image_width: int = 160
     color_supervision: str = "name"
     augment: bool = True
+    minutes: float | None = None
+    ema_decay: float = 0.999
 
 
 def main() -> None:
     """Parse the arguments, train (resuming from the last checkpoint in the output folder) and print the scores."""
     parser = TrlParser((TowerArguments, TrainingArguments))  # type: ignore[arg-type]  # TRL's own scripts pass classes, too
     arguments, training_arguments = parser.parse_args_and_config()
-    config = SceneTowerConfig(
-        image_size=[arguments.image_height, arguments.image_width], color_supervision=arguments.color_supervision
-    )
-    image_processor = IGLLMImageProcessor(size={"height": arguments.image_height, "width": arguments.image_width})
-    train_rows, eval_rows = (
-        load_dataset(arguments.dataset, arguments.dataset_config, split=split)
-        for split in (arguments.train_split, arguments.eval_split)
-    )
+    if arguments.minutes is not None:
+        training_arguments.num_train_epochs, training_arguments.max_steps = MANY_EPOCHS, -1
+        training_arguments.disable_tqdm = True  # of a million epochs; the log says the minutes
+    set_seed(training_arguments.seed)  # the weights are drawn before there is a trainer
+    rows = load_dataset(arguments.dataset, arguments.dataset_config, split=arguments.train_split)
     if arguments.max_train_scenes is not None:
-        train_rows = train_rows.select(range(arguments.max_train_scenes))
-    model = SceneTowerForPreTraining(config)
-    trainer = Trainer(
-        model=model,
+        rows = rows.select(range(min(arguments.max_train_scenes, len(rows))))
+    size = [arguments.image_height, arguments.image_width]
+    config = TowerPreTrainingConfig(
+        image_size=size, color_supervision=arguments.color_supervision, shapes=scene_shapes(rows)
+    )
+    image_processor = IGLLMImageProcessor(size={"height": size[0], "width": size[1]})
+    augmentation = family_augmentation(arguments.dataset_config, image_processor.image_mean)
+    trainer = TowerTrainer(
+        model=SceneTowerForPreTraining(config),
         args=training_arguments,
-        train_dataset=TowerDataset(train_rows, config, image_processor),
-        data_collator=TowerCollator(image_processor, PhotometricAugmentation() if arguments.augment else None),
+        train_dataset=TowerDataset(rows, config, image_processor, config.shapes),
+        data_collator=TowerCollator(
+            config, image_processor, augmentation if arguments.augment else None, training_arguments.seed
+        ),
+        minutes=arguments.minutes,
+        ema_decay=arguments.ema_decay,
     )
     output = Path(training_arguments.output_dir)
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(output)) if output.is_dir() else None)
-    trainer.save_model()
+    trainer.train(resume_from_checkpoint=last_whole_checkpoint(output))
+    trainer.averaged_model.save_pretrained(output)
     trainer.save_state()
     image_processor.save_pretrained(output)
-    scores = score_tower(model, TowerDataset(eval_rows, config, image_processor), image_processor)
+    scores = {
+        f"{split}/{name}": value
+        for split in arguments.eval_splits
+        for name, value in _score(trainer.averaged_model, arguments, split, image_processor).items()
+    }
     (output / "tower_scores.json").write_text(json.dumps(scores, indent=2) + "\n")
     print(json.dumps(scores, indent=2))
+
+
+def _score(
+    model: SceneTowerForPreTraining, arguments: TowerArguments, split: str, image_processor: IGLLMImageProcessor
+) -> dict[str, float]:
+    dataset = arguments.eval_dataset or arguments.dataset
+    rows = load_dataset(dataset, arguments.eval_config or arguments.dataset_config, split=split)
+    return score_tower(model, TowerDataset(rows, model.config, image_processor, model.config.shapes), image_processor)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset, load_dataset
+from transformers import TrainerCallback, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 from trl import ModelConfig, SFTConfig, TrlParser
 
@@ -27,7 +28,7 @@ from trl_scripts.errors import CommandError
 from trl_scripts.feature_cache import CachedFeatures, cache_features
 from trl_scripts.fit_number_ranges import fit_number_ranges
 from trl_scripts.hub_trainer import prepare_push
-from trl_scripts.image_augmentation import PhotometricAugmentation
+from trl_scripts.image_augmentation import family_augmentation
 from trl_scripts.lora import lora_config, model_settings, quantization_config
 from trl_scripts.scene_collator import SceneCollator, answer_lengths, row_scenes
 from trl_scripts.scene_trainer import SceneSFTTrainer
@@ -42,8 +43,9 @@ class SceneArguments:
     `feature_cache` is a folder for the frozen tower's features (computed once; `feature_copies` differently augmented
     versions of every image); without it images go through the tower in every step. `number_head`, `scale_numbers`
     (each quantity by its range in the training scenes; "binned" needs it), `feed_numbers_back` and `rotation` are for
-    a new model. `number_token_loss_weight` is for digit text; `number_head_learning_rate` is `learning_rate` by
-    default. `train_number_token` is for LoRA where the number token was added to the vocabulary (lora.py).
+    a new model. `float_w` is the weight of the number loss, by default the model's own (1.0 of a new one);
+    `number_token_loss_weight` is for digit text; `number_head_learning_rate` is `learning_rate` by default.
+    `train_number_token` is for LoRA where the number token was added to the vocabulary (lora.py).
 
     Of TRL's model arguments, `attn_implementation` is the language model's: in bfloat16 on a CPU, "eager" is faster
     than "sdpa" (the default) up to a few hundred tokens, prompt included (benchmarks/train.py).
@@ -60,6 +62,7 @@ class SceneArguments:
     scale_numbers: bool = False
     feed_numbers_back: bool = False
     rotation: str = "6d"
+    float_w: float | None = None
     number_token_loss_weight: float = 0.0
     number_head_learning_rate: float | None = None
     train_number_token: bool = False
@@ -86,15 +89,26 @@ def main(command_line: Sequence[str] | None = None) -> int:
     return 0
 
 
-def train(arguments: SceneArguments, training_arguments: SFTConfig, model_arguments: ModelConfig) -> None:
+def train(
+    arguments: SceneArguments,
+    training_arguments: SFTConfig,
+    model_arguments: ModelConfig,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> None:
     """Train (resuming from the last checkpoint in the output folder), save and, if asked for, push.
+
+    Args:
+        callbacks: of the trainer, beside its own.
 
     Raises:
         CommandError: if the Hub cannot be reached or refuses.
     """
+    set_seed(training_arguments.seed)  # a new model's weights are drawn before there is a trainer
     train_rows = _load_rows(arguments, arguments.train_split, arguments.max_train_scenes)
     eval_rows = _load_rows(arguments, arguments.eval_split, arguments.max_eval_scenes)
     model, processor = _load_model(arguments, model_arguments, train_rows)
+    if arguments.float_w is not None:
+        model.config.float_w = arguments.float_w
     model.set_grammar(processor.make_grammar(row_scenes(train_rows)))
     model.model.vision_tower.requires_grad_(False)
     model.set_attn_implementation({"text_config": model_arguments.attn_implementation or "sdpa"})
@@ -122,6 +136,7 @@ def train(arguments: SceneArguments, training_arguments: SFTConfig, model_argume
         data_collator=SceneCollator(
             processor, features, arguments.shuffle_attributes, arguments.sample_synonyms, training_arguments.seed
         ),
+        callbacks=list(callbacks),
     )
     output = trainer.output_folder
     trainer.train(resume_from_checkpoint=get_last_checkpoint(str(output)) if output.is_dir() else None)
@@ -161,7 +176,8 @@ def _cache_features(
     processor: IGLLMProcessor,
 ) -> CachedFeatures:
     copies = arguments.feature_copies
-    augmentation = PhotometricAugmentation() if copies > 1 else None
+    image_mean = processor.image_processor.image_mean
+    augmentation = family_augmentation(arguments.dataset_config, image_mean) if copies > 1 else None
     # Of several processes the first one computes, the others then find the files.
     with training_arguments.main_process_first(desc="tower features"):
         folder = Path(str(arguments.feature_cache))

@@ -1,60 +1,122 @@
 """A built dataset as images and dense targets in memory, for the pre-training of the scene tower."""
 
+import runpy
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from datasets import Dataset as SceneDataset
 from torch.utils.data import Dataset
 
-from dataset_builders.palette import named_color
+from dataset_builders.palette import RGB, named_color
+from dataset_builders.two_d import DISC_COLOR
+from modeling_igllm import SHAPES
 from modeling_igllm.configuration_igllm import SceneTowerConfig
 from modeling_igllm.image_processing_igllm import IGLLMImageProcessor, padding_to_aspect_ratio
-from modeling_igllm.scene_tower_targets import TowerObject, scene_tower_targets
 
 from .image_augmentation import PhotometricAugmentation
+from .tower_ground_truth import surface_targets
+from .tower_targets import TowerObject, ignored_target, object_targets
+
+GROUND_TRUTH = ("instance_mask", "depth")
+_METRIC = Path(__file__).resolve().parent.parent / "metrics" / "scene_program"
+# The metric's own list: it is no package.
+_SYMMETRIC_SHAPES = frozenset(runpy.run_path(str(_METRIC / "symmetry.py"))["SYMMETRY_ORDER"])
 
 
-class TowerDataset(Dataset[dict[str, torch.Tensor]]):
+class TowerDataset(Dataset[dict[str, Any]]):
     """Images (uint8) and targets of every row, computed once: an epoch then costs the network alone.
 
-    About 80 kB a scene at 160x120.
+    About 80 kB a scene at 160x120, and 25 kB more where rows have masks and depth.
+
+    Args:
+        rows: a built split; columns of masks and depth may be missing or null.
+        shapes: the shapes that the tower tells apart (`scene_shapes` of the training rows).
     """
 
-    def __init__(self, rows: SceneDataset, config: SceneTowerConfig, image_processor: IGLLMImageProcessor) -> None:
-        images, self.objects = [], []
-        for batch in rows.select_columns(["image", "scene"]).iter(batch_size=64):
+    def __init__(
+        self,
+        rows: SceneDataset,
+        config: SceneTowerConfig,
+        image_processor: IGLLMImageProcessor,
+        shapes: Sequence[str] = SHAPES,
+    ) -> None:
+        self.config = config
+        self.epoch = 0
+        self.objects: list[list[TowerObject]] = []
+        self.targets: list[dict[str, torch.Tensor]] = []
+        images = []
+        columns = [name for name in ("image", "scene", *GROUND_TRUTH) if name in rows.column_names]
+        for batch in rows.select_columns(columns).iter(batch_size=64):
             images.append(raw_pixels(batch["image"], image_processor))
-            for image, scene in zip(batch["image"], batch["scene"], strict=True):
-                self.objects.append(tower_objects(scene, image.size, config))
+            for image, scene, mask, depth in _batch_rows(batch):
+                objects = tower_objects(scene, image.size, config)
+                targets = object_targets(objects, config, shapes)
+                if mask is not None and depth is not None:
+                    surface = surface_targets(np.asarray(mask), np.asarray(depth), objects, config)
+                    targets |= {name: values.half() for name, values in surface.items()}
+                self.objects.append(objects)
+                self.targets.append(targets)
         self.images = torch.cat(images)
-        self.targets = [scene_tower_targets(objects, config) for objects in self.objects]
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        return {"image": self.images[index], **self.targets[index]}
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {"image": self.images[index], "targets": self.targets[index], "place": (self.epoch, index)}
 
 
 class TowerCollator:
     """Stacks rows of a `TowerDataset` into the arguments of `SceneTowerForPreTraining.forward`.
 
-    `seed` makes the augmentation reproducible; without an augmentation the images pass unchanged.
+    An augmented image depends on `seed`, the dataset's epoch and the row's index alone; without an augmentation the
+    images pass unchanged.
     """
 
     def __init__(
-        self, image_processor: IGLLMImageProcessor, augmentation: PhotometricAugmentation | None = None, seed: int = 0
+        self,
+        config: SceneTowerConfig,
+        image_processor: IGLLMImageProcessor,
+        augmentation: PhotometricAugmentation | None = None,
+        seed: int = 0,
     ) -> None:
+        self.config = config
         self.image_processor = image_processor
         self.augmentation = augmentation
-        self.generator = torch.Generator().manual_seed(seed)
+        self.seed = seed
 
-    def __call__(self, rows: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-        batch = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
-        images = batch.pop("image").float() / 255
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        images = torch.stack([row["image"] for row in rows]).float() / 255
         if self.augmentation is not None:
-            images = self.augmentation(images, self.generator)
-        return {"pixel_values": normalize_pixels(images, self.image_processor), **batch}
+            images = self.augmentation(images, [self._image_seed(*row["place"]) for row in rows])
+        return {
+            "pixel_values": normalize_pixels(images, self.image_processor),
+            "targets": stack_targets([row["targets"] for row in rows], self.config),
+        }
+
+    def _image_seed(self, epoch: int, index: int) -> int:
+        return int(np.random.SeedSequence([self.seed, epoch, index]).generate_state(1, np.uint64)[0])
+
+
+def stack_targets(targets: Sequence[dict[str, torch.Tensor]], config: SceneTowerConfig) -> dict[str, torch.Tensor]:
+    """Every target that one of the images has, (B, …); ignored in the images that do not have it."""
+    names = dict.fromkeys(name for one in targets for name in one)
+    stacked = {
+        name: torch.stack([one[name] if name in one else ignored_target(name, config) for one in targets])
+        for name in names
+    }
+    return {name: maps.float() if maps.is_floating_point() else maps for name, maps in stacked.items()}
+
+
+def scene_shapes(rows: SceneDataset) -> tuple[str, ...]:
+    """The shapes in a split as the tower learns them: CLEVR's three, or else the categories, sorted.
+
+    CLEVR's also where there are no shapes at all (two_d).
+    """
+    found = {_category(item["shape"]) for scene in rows["scene"] for item in scene["objects"]} - {None}
+    return SHAPES if found <= set(SHAPES) else tuple(sorted(word for word in found if word is not None))
 
 
 def tower_objects(scene: dict[str, Any], picture_size: tuple[int, int], config: SceneTowerConfig) -> list[TowerObject]:
@@ -73,10 +135,11 @@ def tower_objects(scene: dict[str, Any], picture_size: tuple[int, int], config: 
             size=item["size"],
             color=item["color"],
             material=item["material"],
-            shape=item["shape"],
-            rgb=named_color(item["color"]),
-            position=tuple(item["loc"]),
+            shape=_category(item["shape"]),
+            rgb=_linear_color(item),
+            position=None if item["loc"] is None else tuple(item["loc"]),
             yaw=item["yaw"],
+            rotation=_rotation(item),
         )
         for item in scene["objects"]
     ]
@@ -94,3 +157,34 @@ def normalize_pixels(images: torch.Tensor, image_processor: IGLLMImageProcessor)
         torch.tensor(values)[:, None, None] for values in (image_processor.image_mean, image_processor.image_std)
     )
     return (images - mean) / std
+
+
+def _batch_rows(batch: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
+    """Image, scene, mask and depth of each row; the last two None where they were not built."""
+    absent = [None] * len(batch["image"])
+    truth = (batch.get(name, absent) for name in GROUND_TRUTH)
+    return zip(batch["image"], batch["scene"], *truth, strict=True)
+
+
+def _category(shape: str | None) -> str | None:
+    """The part of a shape before the first `_`: a tower cannot know a mesh that it has not seen by its id."""
+    return None if shape is None else shape.partition("_")[0]
+
+
+def _linear_color(item: dict[str, Any]) -> RGB:
+    """Linear RGB of the object's colour, of its name if it has one."""
+    if item["x"] is not None:
+        red, green, blue = DISC_COLOR
+        return red / 255, green / 255, blue / 255
+    # Rows of earlier builds have no `rgb`, but names.
+    return named_color(item["color"]) if item["color"] is not None else tuple(item["rgb"])
+
+
+def _rotation(item: dict[str, Any]) -> tuple[float, ...] | None:
+    """First two rows of the rotation matrix of a posed object that looks different in every rotation.
+
+    The shapes of users' own meshes are taken for such; CLEVR's have a yaw at most.
+    """
+    if item["rotation"] is None or item["size"] is not None or item["shape"] in _SYMMETRIC_SHAPES:
+        return None
+    return (*item["rotation"][0], *item["rotation"][1])

@@ -15,7 +15,7 @@ from PIL import Image
 from modeling_igllm import ClevrObject, Point2D, SceneObject
 
 from ..camera import Camera
-from ..palette import named_color
+from ..palette import RGB, named_color
 from ..sampled_scene import AreaLight
 from ..shape_library import ShapeMesh
 from ..visibility import CLEVR_RADII
@@ -52,7 +52,8 @@ class RenderSession:
         build_stage(bpy.context.scene, stage)
         self._camera = _add_camera(bpy.context.scene)
         self._meshes: dict[str, bpy.types.Mesh] = {}
-        self._materials: dict[tuple[str, str, int | None], bpy.types.Material] = {}
+        self._materials: dict[tuple[str, str], bpy.types.Material] = {}
+        self._own_materials: list[bpy.types.Material] = []  # of the scene at hand alone
         self._placed: list[bpy.types.Object] = []
         self._lamps: dict[str, bpy.types.Object] = {}
 
@@ -62,20 +63,26 @@ class RenderSession:
         camera: Camera,
         lights: tuple[AreaLight, ...],
         textures: Sequence[int | None] = (),
+        rgbs: Sequence[RGB] = (),
     ) -> None:
         """Fill the Blender scene with these objects, the camera and the lamps in place of what was there.
 
+        `rgbs` are linear colours in place of those of the objects' words.
+
         Raises:
-            ValueError: if there are textures, but not one (or None) for each object.
+            ValueError: if there are textures or colours, but not one (or None) for each object.
         """
         if textures and len(textures) != len(objects):
             raise ValueError(f"{len(objects)} objects need as many textures, got {len(textures)}")
+        if rgbs and len(rgbs) != len(objects):
+            raise ValueError(f"{len(objects)} objects need as many colours, got {len(rgbs)}")
         self._clear()
         self._place_lights(lights)
-        for number, (item, texture) in enumerate(
-            zip(objects, textures or [None] * len(objects), strict=True), start=1
+        absent = [None] * len(objects)
+        for number, (item, texture, rgb) in enumerate(
+            zip(objects, textures or absent, rgbs or absent, strict=True), start=1
         ):
-            placed = self._place_object(item, texture)
+            placed = self._place_object(item, texture, rgb)
             placed.pass_index = number
             self._placed.append(placed)
         _aim_camera(self._camera, camera)
@@ -86,9 +93,10 @@ class RenderSession:
         camera: Camera,
         lights: tuple[AreaLight, ...],
         textures: Sequence[int | None] = (),
+        rgbs: Sequence[RGB] = (),
     ) -> np.ndarray:
-        """Render one scene and return its picture, (height, width, 3) uint8; `textures` as for `place`."""
-        self.place(objects, camera, lights, textures)
+        """Render one scene and return its picture, (height, width, 3) uint8; arguments as for `place`."""
+        self.place(objects, camera, lights, textures, rgbs)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "image.png"
             bpy.context.scene.render.filepath = str(path)
@@ -101,6 +109,9 @@ class RenderSession:
         for item in self._placed:
             bpy.data.objects.remove(item)  # meshes are shared and stay
         self._placed = []
+        for material in self._own_materials:
+            bpy.data.materials.remove(material)
+        self._own_materials = []
         while self._load_shape is not None and len(self._meshes) > _KEPT_USER_MESHES:
             bpy.data.meshes.remove(self._meshes.pop(next(iter(self._meshes))))
 
@@ -114,7 +125,7 @@ class RenderSession:
         for light in lights:
             _aim_lamp(self._lamps[light.name], light)
 
-    def _place_object(self, item: SceneObject, texture: int | None) -> bpy.types.Object:
+    def _place_object(self, item: SceneObject, texture: int | None, rgb: RGB | None) -> bpy.types.Object:
         if isinstance(item, Point2D):
             raise ValueError(f"{item} is flat: it is drawn, not rendered")
         placed = bpy.data.objects.new(item.shape, self._mesh(item.shape))
@@ -128,7 +139,11 @@ class RenderSession:
             placed.rotation_euler = Matrix(item.rotation.matrix.tolist()).to_euler()
         placed.location = item.loc
         placed.material_slots[0].link = "OBJECT"  # one mesh, a material for each object
-        placed.material_slots[0].material = self._material(kind, item.color, texture)
+        placed.material_slots[0].material = (
+            self._material(kind, item.color)
+            if texture is None and rgb is None
+            else self._own_material(kind, rgb or named_color(item.color), texture)
+        )
         bpy.context.scene.collection.objects.link(placed)
         return placed
 
@@ -138,12 +153,21 @@ class RenderSession:
             self._meshes[shape] = make_user_mesh(shape, load(shape)) if load else make_shape_mesh(shape)
         return self._meshes[shape]
 
-    def _material(self, kind: str, color: str, texture: int | None) -> bpy.types.Material:
-        if (kind, color, texture) not in self._materials:
-            material = self._materials[kind, color, texture] = make_material(kind, named_color(color), texture)
-            if self._load_shape is not None:
-                make_two_sided(material)
-        return self._materials[kind, color, texture]
+    def _material(self, kind: str, color: str) -> bpy.types.Material:
+        if (kind, color) not in self._materials:
+            self._materials[kind, color] = self._make_material(kind, named_color(color), None)
+        return self._materials[kind, color]
+
+    def _own_material(self, kind: str, rgb: RGB, texture: int | None) -> bpy.types.Material:
+        """A material that goes with its scene: there are too many textures and colours without names to keep all."""
+        self._own_materials.append(self._make_material(kind, rgb, texture))
+        return self._own_materials[-1]
+
+    def _make_material(self, kind: str, rgb: RGB, texture: int | None) -> bpy.types.Material:
+        material = make_material(kind, rgb, texture)
+        if self._load_shape is not None:
+            make_two_sided(material)
+        return material
 
 
 @contextlib.contextmanager

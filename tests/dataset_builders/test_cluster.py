@@ -1,6 +1,7 @@
 """A build on datatrove is the plain build, byte for byte, whatever dies on the way."""
 
 import multiprocessing
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -103,8 +104,9 @@ def test_a_worker_that_dies_ends_the_build_in_one_line(
     assert capfd.readouterr().err.splitlines()[-1] == "igllm cluster: a render worker died"
 
 
-def test_what_is_submitted_to_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`sbatch` is a stand-in that keeps its arguments and the script; see test_cluster_engines for the real one."""
+@pytest.fixture
+def submitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where an `sbatch` that submits nothing keeps arguments and scripts; test_cluster_engines has the real one."""
     sbatch, kept = tmp_path / "bin" / "sbatch", tmp_path / "kept"
     sbatch.parent.mkdir()
     kept.mkdir()
@@ -114,10 +116,14 @@ def test_what_is_submitted_to_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     )
     sbatch.chmod(0o755)
     monkeypatch.setenv("PATH", str(sbatch.parent), prepend=":")
+    return kept
+
+
+def test_what_is_submitted_to_slurm(tmp_path: Path, submitted: Path) -> None:
     plans = plan_build("two_d", tmp_path / "out", splits=("train",), num_scenes=150_000, resolution=(16, 16))
     settings: dict[str, Any] = {"partition": "cpu", "time": "01:30:00", "workers": 40, "threads": 2, "memory_gb": 3}
     submit_to_slurm(plans, tmp_path / "logs", sbatch={"account": "vision"}, **settings)
-    render, _, card, _ = (path.read_text() for path in sorted(kept.iterdir()))  # each with datatrove's statistics
+    render, _, card, _ = (path.read_text() for path in sorted(submitted.iterdir()))  # each with datatrove's statistics
     for line in (
         "#SBATCH --cpus-per-task=2",
         "#SBATCH --mem-per-cpu=3G",
@@ -134,6 +140,18 @@ def test_what_is_submitted_to_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (launched,) = tmp_path.glob("logs/*/render/executor.pik")
     command = ["-c", "import dill, sys; print(len(dill.load(open(sys.argv[1], 'rb')).pipeline[0].shards))"]
     assert subprocess.run([sys.executable, *command, launched], capture_output=True, check=True).stdout == b"1500\n"
+
+
+def test_the_documented_command_submits_the_documented_script(tmp_path: Path, submitted: Path) -> None:
+    document = (Path(__file__).resolve().parents[2] / "docs" / "clusters.md").read_text()
+    (command,) = re.findall(r"^igllm (cluster slurm (?:.*\\\n)*.*)$", document, re.MULTILINE)
+    (script,) = re.findall(r"```\n(#!/bin/bash\n.*?)```", document, re.DOTALL)
+    out = tmp_path / "data"
+    arguments = command.replace("\\\n", " ").replace("/shared/data", str(out)).split()
+    assert main(arguments) == 0
+    (time,) = (path.name for path in out.with_name("data.logs").iterdir())
+    script = script.replace("/shared", str(tmp_path)).replace("TIME", time).replace("BIN", f"{sys.prefix}/bin")
+    assert (submitted / "0").read_text().split("\n", 1)[1].rstrip("\n") == script.rstrip("\n")
 
 
 def test_without_slurm_nothing_is_submitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from shard_files import make_plan, write_shard, write_split
 
 from dataset_builders import shards
 from dataset_builders.dataset_card import check_card_place, write_dataset_card
+from dataset_builders.families import FAMILIES
 from dataset_builders.shards import claim_folder
 
 
@@ -98,6 +99,17 @@ def test_table_tells_how_the_split_was_made(tmp_path: Path) -> None:
     write_shard(plan, 1, bpy_version="4.5.16")
     write_dataset_card(tmp_path)
     assert "| clevr | train | 3 | 7 | 32x24 | 1 | 4.5.15, 4.5.16 |" in (tmp_path / "README.md").read_text()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_families_of_a_folder_are_described(tmp_path: Path, family: str) -> None:
+    write_split(make_plan(tmp_path, num_scenes=1))
+    write_split(make_plan(tmp_path, family=family, width=32, height=32, num_scenes=1))
+    body = (tmp_path / "README.md").read_text().split("---\n")[2]
+    described = [line.split("`")[1] for line in body.splitlines() if line.startswith("- `")]
+    assert described == sorted({"clevr", family})
+    splits = [word for word in FAMILIES[family].splits if word.startswith("val_ood")]
+    assert all(f"`{split}`" in body for split in splits)
 
 
 def test_its_own_card_may_be_written_again(tmp_path: Path) -> None:

@@ -80,8 +80,10 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
     [
         ["two_d", "--num-scenes", "450", "--resolution", "64x64"],
         ["clevr", "--split", "train", "--num-scenes", "120", "--resolution", "64x48", "--samples", "2"],
+        ["six_dof", "--split", "train", "--num-scenes", "120", "--resolution", "32x32", "--samples", "1"],
+        ["shapenet", "--split", "val_ood_shape", "--num-scenes", "120", "--resolution", "32x32", "--samples", "1"],
     ],
-    ids=["two_d", "clevr"],
+    ids=["two_d", "clevr", "six_dof", "shapenet"],
 )
 def test_the_command_killed_at_random_moments(tmp_path: Path, arguments: list[str]) -> None:
     moments, victims = random.Random(0), itertools.cycle(VICTIMS)

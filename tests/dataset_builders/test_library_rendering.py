@@ -9,13 +9,13 @@ from PIL import Image
 
 from dataset_builders.camera import Camera
 from dataset_builders.lights import CLEVR_LIGHTS
+from dataset_builders.palette import NUM_TEXTURES
 from dataset_builders.rendering.export import export_glb
 from dataset_builders.rendering.materials import make_principled_copy
 from dataset_builders.rendering.meshes import make_shape_mesh
 from dataset_builders.rendering.session import RenderSession
 from dataset_builders.rendering.settings import RenderQuality
 from dataset_builders.rendering.stage import STUDIO_STAGE
-from dataset_builders.rendering.textures import NUM_TEXTURES
 from dataset_builders.shape_library import CATEGORIES, VARIANTS, corner_normals, make_shape
 from dataset_builders.shape_sheet import main, render_shape
 from modeling_igllm import PosedObject, Rotation

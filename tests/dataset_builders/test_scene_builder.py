@@ -8,20 +8,42 @@ from datasets import load_dataset
 
 from dataset_builders.build import build_family
 from dataset_builders.families import FAMILIES
-from dataset_builders.scene_builder import SceneBuilder, So3Builder, TwoDBuilder
+from dataset_builders.scene_builder import (
+    SceneBuilder,
+    ShapenetBuilder,
+    SixDofBuilder,
+    So3Builder,
+    TwoDBuilder,
+)
 
 
 def test_every_family_has_a_builder() -> None:
     assert {builder.FAMILY for builder in SceneBuilder.__subclasses__()} == set(FAMILIES)
 
 
-@pytest.mark.parametrize("builder_class", [TwoDBuilder, So3Builder])
-def test_builder_and_build_give_the_same_rows(builder_class: type[SceneBuilder], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("builder_class", "splits"),
+    [
+        (TwoDBuilder, ("train", "val_id", "val_ood")),
+        (So3Builder, ("val_ood",)),
+        (SixDofBuilder, ("val_id",)),
+        (ShapenetBuilder, ("val_ood_shape",)),
+        pytest.param(So3Builder, ("train", "val_id"), marks=pytest.mark.slow),
+        pytest.param(SixDofBuilder, ("train",), marks=pytest.mark.slow),
+        pytest.param(ShapenetBuilder, ("train", "val_id", "val_ood_texture"), marks=pytest.mark.slow),
+    ],
+)
+def test_builder_and_build_give_the_same_rows(
+    builder_class: type[SceneBuilder], splits: tuple[str, ...], tmp_path: Path
+) -> None:
+    """One renders in this process, the other in a new one."""
     family = builder_class.FAMILY
     builder = builder_class(cache_dir=str(tmp_path / "cache"), num_scenes=2, seed=3, width=32, height=32, samples=1)
     builder.download_and_prepare()
-    build_family(family, tmp_path / "data", num_scenes=2, seed=3, resolution=(32, 32), samples=1, workers=1)
-    for split in FAMILIES[family].splits:
+    assert tuple(builder.info.splits) == FAMILIES[family].splits
+    size = {"num_scenes": 2, "seed": 3, "resolution": (32, 32), "samples": 1}
+    build_family(family, tmp_path / "data", splits=splits, workers=1, **size)
+    for split in splits:
         first = builder.as_dataset(split=split)
         second = load_dataset(str(tmp_path / "data"), family, split=split, cache_dir=str(tmp_path / "loaded"))
         assert first.features == second.features

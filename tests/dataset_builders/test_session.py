@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 
 import bpy
 import numpy as np
@@ -11,6 +12,8 @@ from mathutils import Vector
 
 from dataset_builders.camera import Camera
 from dataset_builders.clevr_sampler import CLEVR_LIGHTS, sample_clevr_scene
+from dataset_builders.families import FAMILIES
+from dataset_builders.painters import PaintRequest
 from dataset_builders.rendering.meshes import make_shape_mesh
 from dataset_builders.rendering.session import RenderSession
 from dataset_builders.rendering.settings import RenderQuality
@@ -22,27 +25,28 @@ SCENES = [sample_clevr_scene("clevr", "train", 0, index) for index in range(3)]
 RED_SPHERE = ClevrObject("large", "red", "rubber", "sphere", (0.0, 0.0, 0.7))
 
 
-def render(session: RenderSession, index: int) -> np.ndarray:
-    scene = SCENES[index]
-    return session.render(scene.objects, scene.camera, scene.lights)
+@pytest.mark.parametrize("family", ["clevr", "so3", "six_dof", "shapenet"])
+def test_same_scene_gives_the_same_pixels_whatever_was_rendered_before(family: str) -> None:
+    scenes = [FAMILIES[family].sample(family, "train", 0, index) for index in range(3)]
 
+    def new_session(threads: int) -> Callable[[int], np.ndarray]:
+        painter = FAMILIES[family].make_painter(PaintRequest(width=48, height=64, samples=2, threads=threads))
+        return lambda index: painter.paint(scenes[index]).pixels
 
-def test_same_scene_gives_the_same_pixels_whatever_was_rendered_before() -> None:
-    session = RenderSession(QUALITY)
-    first = render(session, 0)
-    assert first.shape == (48, 64, 3)
+    render = new_session(threads=1)
+    first, other = render(0), render(1)
+    assert first.shape == (64, 48, 3)
     assert first.dtype == np.uint8
-    other = render(session, 1)
     assert (first != other).any()
-    assert (render(session, 0) == first).all()
+    assert (render(0) == first).all()
     for start in (0, 1, 2):  # other sessions, other threads, other first pictures
-        many_threads = RenderSession(RenderQuality(width=64, height=48, samples=2, threads=2))
-        render(many_threads, start)
-        assert (render(many_threads, 1) == other).all()
-        assert (render(many_threads, 0) == first).all()
+        render = new_session(threads=2)
+        render(start)
+        assert (render(1) == other).all()
+        assert (render(0) == first).all()
 
 
-@pytest.mark.parametrize("shape", ["cube", "cylinder", "sphere"])
+@pytest.mark.parametrize("shape", ["cube", "cylinder", "sphere", "airplane", "lamp_03", "mug_05"])
 def test_meshes_are_the_same_every_time(shape: str) -> None:
     def triangles() -> np.ndarray:
         bpy.ops.wm.read_factory_settings(use_empty=True)

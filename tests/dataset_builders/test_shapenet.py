@@ -1,36 +1,50 @@
 """The ShapeNet family: what training never sees is never seen, and objects stand apart on the ground."""
 
+import re
 from collections import Counter
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 import bpy
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
+from mesh_files import TRIANGLE_OBJ, put
 from scipy.optimize import linprog
 
+from dataset_builders.build import plan_build
 from dataset_builders.families import FAMILIES
+from dataset_builders.painters import Picture
+from dataset_builders.palette import NUM_TEXTURES
 from dataset_builders.rendering.session import RenderSession
 from dataset_builders.rendering.settings import RenderQuality
-from dataset_builders.rendering.textures import NUM_TEXTURES as RENDERED_TEXTURES
 from dataset_builders.sampled_scene import SampledScene
+from dataset_builders.schema import scene_row
 from dataset_builders.shape_catalog import LIBRARY, ShapeCatalog
 from dataset_builders.shape_library import CATEGORIES, VARIANTS, make_shape, shape_names
 from dataset_builders.shapenet import (
-    NUM_TEXTURES,
     SHAPENET_CAMERA,
+    UNSEEN_TEXTURES,
     box_distance,
     ground_box,
     sample_shapenet_scene,
 )
+from dataset_builders.shards import SplitPlan, claim_folder, write_shard
 from modeling_igllm import COLORS, PosedObject, format_program, parse_program
 
 SPLITS = ("train", "val_id", "val_ood_texture", "val_ood_shape")
 SCENES = 100
+Rows = dict[str, list[dict[str, Any]]]
 
 
 @cache
 def scenes(split: str) -> list[SampledScene]:
-    return [sample_shapenet_scene("shapenet", split, 0, index) for index in range(SCENES)]
+    return [plan(Path(), split).sample(index) for index in range(SCENES)]
+
+
+def plan(out: Path, split: str) -> SplitPlan:
+    return SplitPlan(out, "shapenet", split, SCENES, seed=0, width=8, height=8, samples=1)
 
 
 @cache
@@ -40,12 +54,26 @@ def posed(scene: SampledScene) -> list[PosedObject]:
     return [item for item in items if isinstance(item, PosedObject)]
 
 
-def shapes(split: str) -> set[str]:
-    return {item.shape for scene in scenes(split) for item in posed(scene)}
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Rows:
+    """The rows of every split as they are on disk, but for their pictures."""
+    out, picture = tmp_path_factory.mktemp("built"), Picture(np.zeros((8, 8, 3), np.uint8))
+    rows = {}
+    for split in SPLITS:
+        claim_folder(plan(out, split))
+        write_shard(plan(out, split), 0, [scene_row(scene, picture, "4.5") for scene in scenes(split)])
+        rows[split] = pq.read_table(plan(out, split).shard_path(0)).to_pylist()
+    return rows
 
 
-def textures(split: str) -> set[int]:
-    return {texture for scene in scenes(split) for texture in scene.textures if texture is not None}
+def values(rows: Rows, attribute: str, *splits: str) -> set[Any]:
+    """All values of an attribute of objects in the column `scene`."""
+    return {item[attribute] for split in splits for row in rows[split] for item in row["scene"]["objects"]}
+
+
+def words(rows: Rows, *splits: str) -> set[str]:
+    """All shapes in the column `program`."""
+    return {word for split in splits for row in rows[split] for word in re.findall("shape='([^']*)'", row["program"])}
 
 
 def test_the_family_has_these_splits() -> None:
@@ -53,20 +81,32 @@ def test_the_family_has_these_splits() -> None:
     assert FAMILIES["shapenet"].split_size("val_ood_shape") == 1000
 
 
-def test_unseen_textures_are_disjoint_from_training() -> None:
-    trained = textures("train") | textures("val_id")
-    assert not trained & (textures("val_ood_texture") | textures("val_ood_shape"))
+def test_unseen_textures_are_disjoint_from_training(built: Rows) -> None:
+    trained = values(built, "texture", "train", "val_id")
+    assert not trained & values(built, "texture", "val_ood_texture", "val_ood_shape")
     assert len(trained) == 80  # all that there are
-    assert textures("val_ood_texture") == textures("val_ood_shape") == set(range(NUM_TEXTURES)) - trained
-    assert NUM_TEXTURES == RENDERED_TEXTURES
+    for split in ("val_ood_texture", "val_ood_shape"):
+        assert values(built, "texture", split) == set(range(NUM_TEXTURES)) - trained
 
 
-def test_unseen_shapes_are_disjoint_from_training_and_of_every_category() -> None:
-    unseen, trained = shapes("val_ood_shape"), shapes("train") | shapes("val_id") | shapes("val_ood_texture")
+def test_unseen_shapes_are_disjoint_from_training_and_of_every_category(built: Rows) -> None:
+    known = ("train", "val_id", "val_ood_texture")
+    unseen, trained = words(built, "val_ood_shape"), words(built, *known)
+    assert (unseen, trained) == (values(built, "shape", "val_ood_shape"), values(built, "shape", *known))
     assert not unseen & trained
     assert unseen | trained == set(shape_names())
     for found in (unseen, trained):
         assert {name.partition("_")[0] for name in found} == set(CATEGORIES)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_programs_of_rows_are_canonical_and_rebuild_their_scenes(built: Rows, split: str) -> None:
+    for scene, row in zip(scenes(split), built[split], strict=True):
+        assert scene.program is not None
+        assert parse_program(row["program"]) == scene.program.rounded(3)
+        assert format_program(parse_program(row["program"])) == row["program"]
+        for line in row["program"].splitlines():  # no texture
+            assert re.findall(r"(\w+)=", line) == ["color", "shape", "loc", "rotation"]
 
 
 def test_the_lists_are_fixed() -> None:
@@ -74,7 +114,8 @@ def test_the_lists_are_fixed() -> None:
     assert LIBRARY.unseen[0] == ("airplane_01", "airplane_02", "airplane_04", "airplane_21", "airplane_22")
     assert [len(names) for names in LIBRARY.trained] == [VARIANTS - 5] * len(CATEGORIES)
     other = [sample_shapenet_scene("shapenet", "train", 1, index) for index in range(40)]
-    assert not {item.shape for scene in other for item in posed(scene)} & shapes("val_ood_shape")
+    assert not {item.shape for scene in other for item in posed(scene)} & set(sum(LIBRARY.unseen, ()))
+    assert not {texture for scene in other for texture in scene.textures} & set(UNSEEN_TEXTURES)
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -199,3 +240,11 @@ def test_one_category_is_enough() -> None:
 def test_a_catalog_without_two_of_a_category_has_no_unseen_shapes() -> None:
     with pytest.raises(ValueError, match="no category has two shapes"):
         sample_shapenet_scene("shapenet", "val_ood_shape", 0, 0, catalog("dog_a", "cat_a"))
+
+
+def test_a_users_folder_without_two_of_a_category_is_refused_before_anything_is_rendered(tmp_path: Path) -> None:
+    for place in ("dog/a/a.obj", "cat/a/a.obj"):
+        put(tmp_path / "meshes", place, TRIANGLE_OBJ)
+    with pytest.raises(ValueError, match="val_ood_shape: add some, or build the other splits alone"):
+        plan_build("shapenet", tmp_path / "out", meshes=tmp_path / "meshes")
+    assert plan_build("shapenet", tmp_path / "out", splits=("train",), meshes=tmp_path / "meshes")

@@ -150,6 +150,7 @@ def test_a_split_can_grow(tmp_path: Path, num_scenes: int) -> None:
         ({"samples": -1}, "samples must be at least 1, got -1"),
         ({"seed": -1}, r"seed must be in \[0, 2\*\*32\), got -1"),
         ({"seed": 2**32}, "got 4294967296"),
+        ({"family": "six_dof"}, "six_dof scenes fill a square: 32x24 pixels would cut objects off"),
     ],
 )
 def test_impossible_plans_are_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:

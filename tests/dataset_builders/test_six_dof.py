@@ -1,5 +1,7 @@
 """The 6-DoF family: depth, rotation and place are spread as promised, and the whole object is in the picture."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from dataset_builders.rendering.session import RenderSession
 from dataset_builders.rendering.settings import RenderQuality
 from dataset_builders.rendering.stage import STUDIO_STAGE
 from dataset_builders.six_dof import BOX_SIZE, SIX_DOF_CAMERA, projected_box, sample_six_dof_scene
+from dataset_builders.so3 import colors
 from modeling_igllm import PosedObject, format_program, parse_program
 
 
@@ -22,6 +25,18 @@ def objects(split: str, count: int, seed: int = 0) -> list[PosedObject]:
         assert isinstance(item, PosedObject)
         found.append(item)
     return found
+
+
+@pytest.mark.parametrize("split", ["train", "val_id"])
+def test_programs_are_canonical_and_rebuild_their_scenes(split: str) -> None:
+    for index in range(50):
+        scene = sample_six_dof_scene("six_dof", split, 0, index)
+        assert scene.program is not None
+        text = format_program(scene.program)
+        assert parse_program(text) == scene.program.rounded(3)
+        assert format_program(parse_program(text)) == text
+        (color,) = re.findall(r"^add\(color='(\w+)', shape='airplane', loc=\(.*\), rotation=\(.*\)\)\n$", text)
+        assert color in colors()
 
 
 def test_the_whole_box_is_in_the_picture() -> None:

@@ -1,0 +1,166 @@
+"""Training by the clock, averaged weights, and runs that were killed."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+from datasets import Dataset
+from safetensors.torch import load_file
+from test_tower_dataset import family_row
+from towers import make_tower
+from transformers import TrainingArguments, set_seed
+from trl import TrlParser
+
+from dataset_builders.schema import FEATURES
+from trl_scripts import pretrain_tower
+from trl_scripts.image_augmentation import PhotometricAugmentation
+from trl_scripts.tower_dataset import TowerCollator, TowerDataset
+from trl_scripts.tower_pretraining import SceneTowerForPreTraining
+from trl_scripts.tower_trainer import TowerTrainer, last_whole_checkpoint
+
+SCENES, STEPS_PER_EPOCH = 6, 3
+RECIPES = Path(pretrain_tower.__file__).parent / "recipes"
+
+
+def make_dataset() -> TowerDataset:
+    rows = [family_row("clevr", index=index) for index in range(SCENES)]
+    image_processor = tiny.make_processor().image_processor
+    return TowerDataset(Dataset.from_list(rows, features=FEATURES), tiny.tower_config(), image_processor)
+
+
+class StepClock:
+    """A minute goes by with every step."""
+
+    trainer: TowerTrainer
+
+    def __call__(self) -> float:
+        return 60.0 * self.trainer.state.global_step
+
+
+def make_trainer(out: Path, minutes: float | None = None, ema_decay: float = 0.9, **arguments: Any) -> TowerTrainer:
+    set_seed(0)
+    clock = StepClock()
+    options: dict[str, Any] = {"num_train_epochs": 1000, "save_steps": 1, "logging_steps": 1, "learning_rate": 1e-2}
+    dataset = make_dataset()
+    trainer = TowerTrainer(
+        model=make_tower(),
+        args=TrainingArguments(
+            output_dir=str(out),
+            per_device_train_batch_size=SCENES // STEPS_PER_EPOCH,
+            remove_unused_columns=False,
+            report_to="none",
+            use_cpu=True,
+            disable_tqdm=True,
+            **options | arguments,
+        ),
+        train_dataset=dataset,
+        data_collator=TowerCollator(
+            dataset.config, tiny.make_processor().image_processor, PhotometricAugmentation(), seed=0
+        ),
+        minutes=minutes,
+        ema_decay=ema_decay,
+        clock=clock,
+    )
+    clock.trainer = trainer
+    return trainer
+
+
+def weights(model: SceneTowerForPreTraining) -> dict[str, torch.Tensor]:
+    return {name: values.clone() for name, values in model.state_dict().items()}
+
+
+def assert_equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
+    assert first.keys() == second.keys()
+    for name in first:
+        assert torch.equal(first[name], second[name]), name
+
+
+def test_the_schedule_is_a_cosine_of_the_time(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, minutes=8, warmup_steps=2, save_strategy="no")
+    trainer.train()
+    assert trainer.state.global_step == 8
+    rates = [entry["learning_rate"] for entry in trainer.state.log_history if "learning_rate" in entry]
+    # What the step before the logged one has left: the clock is read between the two.
+    warmup = [1 / 3, 2 / 3, *[1.0] * 6]
+    expected = [
+        1e-2 * factor * (1 + math.cos(math.pi * max(0, step - 1) / 8)) / 2 for step, factor in enumerate(warmup)
+    ]
+    assert rates == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("killed_after", [2, 3])  # within an epoch, and at its end
+def test_a_resumed_run_equals_an_undisturbed_one(tmp_path: Path, killed_after: int) -> None:
+    whole = make_trainer(tmp_path / "whole", minutes=5, save_strategy="no")
+    whole.train()
+    first = make_trainer(tmp_path / "parts", minutes=5)
+    first.args.max_steps = killed_after
+    first.train()
+    (tmp_path / "parts" / "checkpoint-9").mkdir()  # of a run that was killed while it saved
+    checkpoint = last_whole_checkpoint(tmp_path / "parts")
+    assert checkpoint == str(tmp_path / "parts" / f"checkpoint-{killed_after}")
+    resumed = make_trainer(tmp_path / "parts", minutes=5, save_strategy="no")
+    resumed.train(resume_from_checkpoint=checkpoint)
+    assert resumed.state.global_step == whole.state.global_step == 5
+    assert_equal(weights(whole.model), weights(resumed.model))
+    assert_equal(weights(whole.averaged_model), weights(resumed.averaged_model))
+
+
+def test_the_average_is_an_exponential_moving_one(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, max_steps=4, ema_decay=0.15)
+    trainer.train()
+    name = "heads.weight"
+    steps = [load_file(tmp_path / f"checkpoint-{step}" / "model.safetensors")[name] for step in range(1, 5)]
+    expected = steps[0]
+    for count, step in enumerate(steps[1:], start=1):
+        decay = min(0.15, (1 + count) / (10 + count))
+        expected = decay * expected + (1 - decay) * step
+    torch.testing.assert_close(trainer.averaged_model.heads.weight, expected)
+    assert not torch.equal(trainer.averaged_model.heads.weight, trainer.model.heads.weight)
+    assert trainer.averaged_model.scene_tower.stem[1].num_batches_tracked == 4
+
+
+def test_without_decay_the_last_weights_are_kept(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, max_steps=3, save_strategy="no", ema_decay=0.0)
+    trainer.train()
+    assert_equal(weights(trainer.model), weights(trainer.averaged_model))
+
+
+def test_every_target_s_loss_is_logged(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, max_steps=2, save_strategy="no")
+    trainer.train()
+    entry = trainer.state.log_history[0]
+    parts = {name: value for name, value in entry.items() if name.startswith("loss_")}
+    assert {"loss_heatmap", "loss_shape", "loss_position", "loss_yaw"} <= set(parts)
+    assert sum(parts.values()) == pytest.approx(entry["loss"], rel=1e-4)
+
+
+@pytest.mark.parametrize(("change", "message"), [({"minutes": 0}, "got 0"), ({"ema_decay": 1.0}, "got 1.0")])
+def test_settings_out_of_range_are_refused(tmp_path: Path, change: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_trainer(tmp_path, **change)
+
+
+@pytest.mark.parametrize("recipe", sorted(RECIPES.glob("tower_*.yaml")), ids=lambda recipe: recipe.stem)
+def test_recipes_have_known_settings_alone(tmp_path: Path, recipe: Path) -> None:
+    parser = TrlParser((pretrain_tower.TowerArguments, TrainingArguments))
+    command_line = ["--config", str(recipe), "--dataset", "data", "--output_dir", str(tmp_path)]
+    arguments, training = parser.parse_args_and_config(command_line)
+    assert arguments.color_supervision == ("rgb" if recipe.stem == "tower_broad" else "name")
+    assert training.learning_rate == 2e-3
+
+
+def test_the_script_trains_scores_and_exports_the_average(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = Dataset.from_list([family_row("clevr", index=index) for index in range(4)], features=FEATURES)
+    monkeypatch.setattr(pretrain_tower, "load_dataset", lambda *_, **__: rows)
+    out = tmp_path / "out"
+    arguments = "--dataset data --image_height 40 --image_width 64 --max_steps 3 --save_steps 2 --use_cpu true"
+    arguments += f" --report_to none --remove_unused_columns false --output_dir {out} --eval_splits train val_id"
+    monkeypatch.setattr("sys.argv", ["pretrain_tower.py", *arguments.split()])
+    pretrain_tower.main()
+    model = SceneTowerForPreTraining.from_pretrained(out)
+    assert "train/shape" in (out / "tower_scores.json").read_text()
+    averaged = load_file(out / "checkpoint-2" / "averaged.safetensors")
+    assert averaged["module.heads.weight"].shape == model.heads.weight.shape

@@ -1,0 +1,175 @@
+"""Train NS-VQA on a built CLEVR-CoGenT split with instance masks: first the detector, then the attribute net.
+
+The attribute net learns from the detector's masks of the training scenes, as published, and from the true ones, so
+that it may be given either.
+
+```bash
+python -m trl_scripts.baselines.train_ns_vqa --config trl_scripts/recipes/ns_vqa.yaml --dataset DIR --output_dir OUT
+```
+
+Run again, it goes on from the last checkpoint in OUT; a net that is finished is left as it is.
+"""
+
+import json
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import set_seed
+from trl import TrlParser
+
+from trl_scripts.errors import CommandError
+
+from .attribute_examples import AttributeExamples, attribute_batch_loss
+from .attribute_net import AttributeNet, AttributeNetConfig
+from .instance_scenes import InstanceScenes, load_instance_scenes
+from .ns_vqa import ATTRIBUTE_FOLDER, SEGMENTATION_FOLDER, load_segmentation_net
+from .proposed_masks import propose_masks
+from .segmentation_loss import class_table, composite_classes, segmentation_loss
+from .segmentation_net import SegmentationNet, SegmentationNetConfig
+from .timed_training import BatchLoss, TrainingPlan, fit, is_finished
+
+ARGUMENTS_FILE = "ns_vqa_arguments.json"
+_CHANGEABLE = {"output_dir", "minutes", "report_to"}
+
+
+@dataclass
+class NSVQAArguments:
+    """What NS-VQA is and learns from.
+
+    Sizes of images are (height, width) in pixels. `minutes` are of training, both nets together.
+    """
+
+    dataset: str = field(metadata={"help": "Folder or Hub repository of scenes built with --ground-truth."})
+    output_dir: str = field(metadata={"help": "Folder for both nets; a run that was killed is gone on with."})
+    dataset_config: str = "clevr_cogent"
+    train_split: str = "train"
+    max_train_scenes: int | None = None
+    image_size: list[int] = field(default_factory=lambda: [120, 160])
+    segmentation_channels: list[int] = field(default_factory=lambda: [24, 40, 64, 96])
+    segmentation_blocks: int = 2
+    segmentation_decoder_channels: int = 40
+    segmentation_epochs: float = 30
+    segmentation_batch_size: int = 16
+    segmentation_learning_rate: float = 2e-3
+    segmentation_weight_decay: float = 0.02
+    attribute_image_size: list[int] = field(default_factory=lambda: [120, 160])
+    attribute_embedding_size: int = 24
+    attribute_hidden_sizes: list[int] = field(default_factory=lambda: [24, 48, 96, 192])
+    attribute_depths: list[int] = field(default_factory=lambda: [2, 2, 2, 2])
+    attribute_epochs: float = 20
+    attribute_batch_size: int = 50
+    attribute_learning_rate: float = 2e-3
+    minutes: float | None = field(default=None, metadata={"help": "End, schedule included, after so many minutes."})
+    segmentation_share: float = field(default=0.5, metadata={"help": "Of the minutes, for the detector."})
+    precision: str = field(default="bf16", metadata={"help": "bf16 (autocast) or no."})
+    seed: int = 0
+    report_to: str | None = field(default=None, metadata={"help": "A tracker of accelerate, e.g. tensorboard."})
+
+
+def train(arguments: NSVQAArguments) -> None:
+    """Train what is not yet trained; CommandError if the data is not there or has no instance masks."""
+    height, width = arguments.image_size
+    scenes = load_instance_scenes(
+        arguments.dataset,
+        arguments.dataset_config,
+        arguments.train_split,
+        (height, width),
+        with_masks=True,
+        max_scenes=arguments.max_train_scenes,
+    )
+    output = Path(arguments.output_dir)
+    _note_arguments({**asdict(arguments), "train_scenes": len(scenes)}, output / ARGUMENTS_FILE)
+    segmentation = _train_segmentation(arguments, scenes, output / SEGMENTATION_FOLDER)
+    if not is_finished(output / ATTRIBUTE_FOLDER):
+        _train_attributes(arguments, scenes, propose_masks(segmentation, scenes), output / ATTRIBUTE_FOLDER)
+
+
+def _note_arguments(used: dict[str, Any], path: Path) -> None:
+    """Write the arguments; CommandError if the folder was begun with others, which its nets would mix up."""
+    if path.is_file():
+        begun = json.loads(path.read_text(encoding="utf-8"))
+        for name in used.keys() - _CHANGEABLE:
+            if used[name] != begun[name]:
+                raise CommandError(
+                    f"{path.parent} was begun with {name}={begun[name]!r}, now it is {used[name]!r}: "
+                    "choose another --output_dir"
+                )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(used, indent=2) + "\n", encoding="utf-8")
+
+
+def _train_segmentation(arguments: NSVQAArguments, scenes: InstanceScenes, folder: Path) -> SegmentationNet:
+    classes = composite_classes(scenes.objects)
+    set_seed(arguments.seed)
+    net = SegmentationNet(
+        SegmentationNetConfig(
+            image_size=arguments.image_size,
+            classes=classes,
+            stage_channels=arguments.segmentation_channels,
+            blocks_per_stage=arguments.segmentation_blocks,
+            decoder_channels=arguments.segmentation_decoder_channels,
+        )
+    )
+    plan = _plan(arguments, "segmentation", len(scenes), arguments.segmentation_share)
+    fit(net, len(scenes), segmentation_batch_loss(scenes, classes), plan, folder)
+    return load_segmentation_net(folder)
+
+
+def _train_attributes(arguments: NSVQAArguments, scenes: InstanceScenes, proposed: torch.Tensor, folder: Path) -> None:
+    set_seed(arguments.seed)
+    net = AttributeNet(
+        AttributeNetConfig(
+            image_size=arguments.attribute_image_size,
+            embedding_size=arguments.attribute_embedding_size,
+            hidden_sizes=arguments.attribute_hidden_sizes,
+            depths=arguments.attribute_depths,
+        )
+    )
+    examples = AttributeExamples(scenes, torch.stack([scenes.masks, proposed]))
+    plan = _plan(arguments, "attribute", len(examples), 1 - arguments.segmentation_share)
+    fit(net, len(examples), attribute_batch_loss(examples, arguments.attribute_image_size), plan, folder)
+
+
+def segmentation_batch_loss(scenes: InstanceScenes, classes: list[str]) -> BatchLoss:
+    """The loss of the detector on the scenes of a batch."""
+    table = class_table(scenes.objects, classes)
+
+    def batch_loss(net: Any, indices: torch.Tensor) -> torch.Tensor:
+        device, chosen = indices.device, indices.cpu()
+        maps = net(scenes.images[chosen].to(device))
+        return segmentation_loss(maps, scenes.masks[chosen].to(device), table[chosen].to(device))
+
+    return batch_loss
+
+
+def _plan(arguments: NSVQAArguments, net: str, num_examples: int, share: float) -> TrainingPlan:
+    options = asdict(arguments)
+    batch_size = min(options[f"{net}_batch_size"], num_examples)
+    return TrainingPlan(
+        steps=max(1, round(options[f"{net}_epochs"] * num_examples / batch_size)),
+        seconds=None if arguments.minutes is None else 60 * arguments.minutes * share,
+        batch_size=batch_size,
+        learning_rate=options[f"{net}_learning_rate"],
+        weight_decay=arguments.segmentation_weight_decay if net == "segmentation" else 0.0,
+        precision=arguments.precision,
+        seed=arguments.seed,
+        report_to=arguments.report_to,
+    )
+
+
+def main() -> int:
+    """Parse the command line and train; returns the exit code."""
+    (arguments,) = TrlParser((NSVQAArguments,)).parse_args_and_config()  # type: ignore[arg-type]  # as TRL's own scripts
+    try:
+        train(arguments)
+    except CommandError as error:
+        print(f"train_ns_vqa: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

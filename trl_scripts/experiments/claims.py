@@ -1,0 +1,115 @@
+"""A published claim beside what was measured here."""
+
+from statistics import mean
+from typing import Any
+
+from .results import Results
+
+REPRODUCED = "reproduced: the intervals are apart in every seed"
+DIRECTION = "same direction, but the intervals overlap"
+MIXED = "same direction on average, but not in every seed"
+GAP_CLOSES = "same direction: the gap is smaller"
+NOT_REPRODUCED = "not reproduced at this scale"
+NOT_RUN = "not run yet"
+
+Interval = tuple[float, float, float]
+"""A score with the lower and upper end of its 95 % interval."""
+
+
+def judge(claim: dict[str, Any], results: Results | None) -> tuple[str, str]:
+    """What was measured, in words, and the verdict: one of the constants of this file.
+
+    A claim says that one arm scores better than another, and is judged seed by seed by their 95 % intervals; or that
+    their gap closes with more training scenes, which is judged by the mean gap over the seeds.
+
+    Args:
+        claim: a `Claim` as the JSON holds it.
+        results: of its experiment, None if there are none.
+    """
+    pairs = [] if results is None else _pairs(claim, results, claim["train_scenes"])
+    if results is None or not pairs:
+        return NOT_RUN, NOT_RUN
+    if claim["gap_closes_from"] is not None:
+        return _judge_gap(claim, results, pairs)
+    sign = 1 if claim["higher"] else -1
+    gains = [sign * (better[0] - worse[0]) for _, better, worse in pairs]
+    if all(_apart(better, worse, claim["higher"]) for _, better, worse in pairs):
+        verdict = REPRODUCED
+    elif sum(gains) <= 0:
+        verdict = NOT_REPRODUCED
+    else:
+        verdict = DIRECTION if min(gains) > 0 else MIXED
+    return _describe(claim, pairs), verdict
+
+
+def _judge_gap(
+    claim: dict[str, Any], results: Results, pairs: list[tuple[int, Interval, Interval]]
+) -> tuple[str, str]:
+    before = _pairs(claim, results, claim["gap_closes_from"])
+    if not before:
+        return NOT_RUN, NOT_RUN
+    now, then = (mean(abs(better[0] - worse[0]) for _, better, worse in found) for found in (pairs, before))
+    text = (
+        f"`{claim['score']}` on `{claim['split']}`: a gap of {show_number(now)} between {claim['better']} and "
+        f"{claim['worse']} after {claim['train_scenes']} scenes, of {show_number(then)} after "
+        f"{claim['gap_closes_from']}"
+    )
+    return text, GAP_CLOSES if now < then else NOT_REPRODUCED
+
+
+def _describe(claim: dict[str, Any], pairs: list[tuple[int, Interval, Interval]]) -> str:
+    split, other = claim["split"], claim["worse_split"] or claim["split"]
+    places = ("", "") if split == other else (f" on `{split}`", f" on `{other}`")
+    texts = [
+        f"seed {seed}: {claim['better']}{places[0]} {show_interval(better)}, "
+        f"{claim['worse']}{places[1]} {show_interval(worse)}"
+        for seed, better, worse in pairs
+    ]
+    where = f" on `{split}`" if split == other else ""
+    return f"`{claim['score']}`{where}: {'; '.join(texts)}"
+
+
+def interval(run: dict[str, Any], split: str, score: str) -> Interval | None:
+    """Value and 95 % interval of a strict score of a run; None where it is not defined."""
+    scores = run["splits"][split]["scores"]
+    value = scores.get(f"strict/{score}")
+    if value is None:
+        return None
+    low, high = (scores.get(f"strict/{score}_{side}") for side in ("lo", "hi"))
+    return (value, value if low is None else low, value if high is None else high)
+
+
+def show_interval(values: Interval | None) -> str:
+    """`0.0123 [0.0111, 0.0135]`, or `n/a`."""
+    if values is None:
+        return "n/a"
+    return f"{show_number(values[0])} [{show_number(values[1])}, {show_number(values[2])}]"
+
+
+def show_number(value: float) -> str:
+    """Three significant digits, without an exponent down to 0.00001."""
+    if value == 0 or abs(value) < 1e-5:
+        return f"{value:.3g}"
+    text = f"{value:.12f}" if abs(value) >= 100 else f"{float(f'{value:.3g}'):.12f}"
+    return f"{value:.1f}" if abs(value) >= 100 else text.rstrip("0").rstrip(".")
+
+
+def _pairs(claim: dict[str, Any], results: Results, train_scenes: int | None) -> list[tuple[int, Interval, Interval]]:
+    """(seed, better arm's, worse arm's) interval of every seed of which both were run."""
+    better = _by_seed(results, claim["better"], claim["split"], claim["score"], train_scenes)
+    worse = _by_seed(results, claim["worse"], claim["worse_split"] or claim["split"], claim["score"], train_scenes)
+    return [(seed, better[seed], worse[seed]) for seed in sorted(better.keys() & worse.keys())]
+
+
+def _by_seed(results: Results, group: str, split: str, score: str, train_scenes: int | None) -> dict[int, Interval]:
+    return {
+        run["seed"]: values
+        for run in results["runs"]
+        if run["group"] == group
+        and train_scenes in (None, run["train_scenes"])
+        and (values := interval(run, split, score)) is not None
+    }
+
+
+def _apart(better: Interval, worse: Interval, higher: bool) -> bool:
+    return better[1] > worse[2] if higher else better[2] < worse[1]
