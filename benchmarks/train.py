@@ -2,16 +2,14 @@
 
 ```bash
 igllm build clevr --split train --num-scenes 5000 --resolution 160x120 --out data
-igllm build clevr --split val_id --num-scenes 300 --resolution 160x120 --out data
-python -m benchmarks.train --dataset data --minutes 20 --out benchmarks/results/train.json
+python -m benchmarks.train --dataset data --out benchmarks/results/train.json
 ```
 
 Training samples per second on scenes of six objects: features of the frozen tower cached or recomputed in every step
 (from the encoded image on), numbers as `[NUM]` or as digits, each with the attention that is faster for its length.
 `combined` is cached `[NUM]` over recomputed digits; `product` multiplies the two factors measured apart, caching under
-`[NUM]` and `[NUM]` under caching. Then what else the recipe does for speed, each thing switched off alone, and
-what `--minutes` of training from scratch give, the first computation of the features included: `[NUM]` on cached
-features and digits on recomputed ones.
+`[NUM]` and `[NUM]` under caching. Then what else the recipe does for speed, each thing switched off alone.
+`benchmarks.train_equal_time` says what a model has learnt after equal time.
 """
 
 import argparse
@@ -38,7 +36,6 @@ from benchmarks.train_arms import (
     feature_folder,
     samples_per_second,
 )
-from benchmarks.train_equal_time import train_for
 from trl_scripts.length_sampler import StepwiseLengthSampler
 from trl_scripts.scene_collator import answer_lengths
 
@@ -46,11 +43,11 @@ OBJECTS = 6
 STYLES: tuple[NumberStyle, ...] = ("token", "char")
 
 
-def compare(setting: Setting, rows: Dataset, features: Path, steps: int, rounds: int) -> dict[str, Any]:
+def compare(setting: Setting, rows: Dataset, features: Path, rounds: int) -> dict[str, Any]:
     """Samples per second of all arms, and the factors."""
     kinds = list(product(STYLES, (True, False)))
     arms = [Arm(style, cached, attention) for style, cached in kinds for attention in ATTENTIONS]
-    rates = samples_per_second(setting, arms, rows, features, steps, rounds)
+    rates = samples_per_second(setting, arms, rows, features, setting.timed_steps, rounds)
     best = {kind: max(rates[Arm(*kind, attention)] for attention in ATTENTIONS) for kind in kinds}
     caching = {style: best[style, True] / best[style, False] for style in STYLES}
     numbers = {cached: best["token", cached] / best["char", cached] for cached in (True, False)}
@@ -66,7 +63,7 @@ def compare(setting: Setting, rows: Dataset, features: Path, steps: int, rounds:
     }
 
 
-def compare_recipe(setting: Setting, rows: Dataset, features: Path, steps: int, rounds: int) -> dict[str, Any]:
+def compare_recipe(setting: Setting, rows: Dataset, features: Path, rounds: int) -> dict[str, Any]:
     """What the recipe gains by each of its settings, the others kept, and by all at once, on scenes of all sizes."""
     recipe = Arm("token", cached=True)
     without = {
@@ -76,7 +73,7 @@ def compare_recipe(setting: Setting, rows: Dataset, features: Path, steps: int, 
         "caching": replace(recipe, cached=False),
         "all and [NUM]": Arm("char", cached=False, attention="sdpa", bf16=False, grouped=False),
     }
-    rates = samples_per_second(setting, [recipe, *without.values()], rows, features, steps, rounds)
+    rates = samples_per_second(setting, [recipe, *without.values()], rows, features, setting.timed_steps, rounds)
     return {
         "samples_per_second": {arm.name: rate for arm, rate in rates.items()},
         "gain": {name: rates[recipe] / rates[arm] for name, arm in without.items()},
@@ -107,38 +104,19 @@ def measure(parsed: argparse.Namespace, rows: Dataset) -> dict[str, Any]:
         for setting in all_settings:
             chosen = rows.select(six[: 4 * setting.step_size])
             print(f"{setting.name}: {len(chosen)} scenes", flush=True)
-            report["settings"][setting.name] = compare(setting, chosen, features, parsed.steps, parsed.rounds)
+            report["settings"][setting.name] = compare(setting, chosen, features, parsed.rounds)
         some = rows.select(range(min(len(rows), 10 * own.step_size)))
-        report["recipe"] = compare_recipe(own, some, features, parsed.steps, parsed.rounds)
+        report["recipe"] = compare_recipe(own, some, features, parsed.rounds)
     report["padding"] = {NUMBER_NAMES[style]: padding_shares(own, style, rows) for style in STYLES}
-    if parsed.minutes > 0:
-        rates = report["settings"][own.name]["samples_per_second"]
-        arms = [fastest(rates, "token", cached=True), fastest(rates, "char", cached=False)]
-        report["equal_time"] = compare_at_equal_time(parsed, own, rows, arms)
     return report
-
-
-def fastest(rates: dict[str, float], style: NumberStyle, cached: bool) -> Arm:
-    """The arm with the attention that suits its length."""
-    return max((Arm(style, cached, attention) for attention in ATTENTIONS), key=lambda arm: rates[arm.name])
-
-
-def compare_at_equal_time(
-    parsed: argparse.Namespace, setting: Setting, rows: Dataset, arms: list[Arm]
-) -> dict[str, Any]:
-    """Scores of models that were trained for the same time, one after the other."""
-    eval_rows = load_dataset(parsed.dataset, "clevr", split="val_id").select_columns(["image", "program"])
-    eval_rows = eval_rows.select(range(min(len(eval_rows), parsed.eval_scenes)))
-    scores = {arm.name: train_for(parsed.minutes, setting, arm, rows, eval_rows) for arm in arms}
-    return {"minutes": parsed.minutes, "train_scenes": len(rows), "eval_scenes": len(eval_rows), "models": scores}
 
 
 def settings(checkpoint: Path) -> list[Setting]:
     """The towers and tokenizers that are compared; the larger they are, the smaller a step."""
     return [
-        Setting(checkpoint, "scene", "own", step_size=32),
-        Setting(checkpoint, "scene", "llama", step_size=8),
-        Setting(checkpoint, "clip", "own", step_size=4),
+        Setting(checkpoint, "scene", "own", step_size=32, timed_steps=8),
+        Setting(checkpoint, "scene", "llama", step_size=8, timed_steps=8),
+        Setting(checkpoint, "clip", "own", step_size=4, timed_steps=2),
     ]
 
 
@@ -156,8 +134,6 @@ def format_table(report: dict[str, Any]) -> str:
         lines.append(f"{name:32}" + "".join(f"{value:>20.2f}" for value in values))
     gains = ", ".join(f"{name} {gain:.2f}" for name, gain in report["recipe"]["gain"].items())
     lines.append(f"gain on scenes of all sizes: {gains}")
-    for name, scores in report.get("equal_time", {"models": {}})["models"].items():
-        lines.append(f"{name}: " + ", ".join(f"{key} {value}" for key, value in scores.items()))
     return "\n".join(lines)
 
 
@@ -166,10 +142,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", default="data", help="folder or Hub repository of built CLEVR scenes")
     parser.add_argument("--checkpoint", type=Path, default=Path("checkpoints/ig-llm-tiny-clevr"))
-    parser.add_argument("--steps", type=int, default=8, help="timed steps of each arm in each round")
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--minutes", type=float, default=0, help="training time of each model for the L2 comparison")
-    parser.add_argument("--eval-scenes", type=int, default=200)
     parser.add_argument("--feature-cache", type=Path, help="keep features here (default: a temporary folder)")
     parser.add_argument("--out", type=Path)
     parsed = parser.parse_args()

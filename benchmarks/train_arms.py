@@ -47,12 +47,14 @@ class Setting:
         tower: that tower, or "clip": the published ViT-L/14 at 336 pixels with random weights (speed is the same).
         tokenizer: the project's own with its bare prompt, or "llama": 32,000 pieces with the published wording.
         step_size: scenes of one optimizer step.
+        timed_steps: steps of each arm in each round; few where a step takes long.
     """
 
     checkpoint: Path
     tower: Literal["scene", "clip"]
     tokenizer: Literal["own", "llama"]
     step_size: int
+    timed_steps: int
 
     @property
     def name(self) -> str:

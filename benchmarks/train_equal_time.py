@@ -1,13 +1,26 @@
-"""What a given time of training yields: `[NUM]` on cached features beside digits on recomputed ones."""
+"""What a given time of training yields: `[NUM]` on cached features beside digits on recomputed ones.
 
+```bash
+igllm build clevr --split train --num-scenes 5000 --resolution 160x120 --out data
+igllm build clevr --split val_id --num-scenes 300 --resolution 160x120 --out data
+python -m benchmarks.train_equal_time --dataset data --minutes 14 --out benchmarks/results/train_equal_time.json
+```
+
+Both are trained from scratch, one after the other; the first computation of the features counts.
+"""
+
+import argparse
+import json
 import math
+import os
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import evaluate as evaluate_library
-from datasets import Dataset
+import torch
+from datasets import Dataset, disable_progress_bars, load_dataset
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import TrainerCallback, TrainerControl
 
@@ -69,3 +82,37 @@ def train_for(
     scores = evaluate_library.load(str(METRIC)).compute(predictions=texts, references=eval_rows["program"][:])
     shown = {name: None if math.isnan(scores[name]) else scores[name] for name in SHOWN_SCORES}
     return {"steps": deadline.steps, "scenes": deadline.steps * setting.step_size, **shown}
+
+
+def main() -> None:
+    """Parse, train both, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", default="data", help="folder or Hub repository of built CLEVR scenes")
+    parser.add_argument("--checkpoint", type=Path, default=Path("checkpoints/ig-llm-tiny-clevr"))
+    parser.add_argument("--minutes", type=float, default=14, help="training time of each model")
+    parser.add_argument("--eval-scenes", type=int, default=200)
+    parser.add_argument("--out", type=Path)
+    parsed = parser.parse_args()
+    disable_progress_bars()
+    rows = load_dataset(parsed.dataset, "clevr", split="train").remove_columns("scene")
+    eval_rows = load_dataset(parsed.dataset, "clevr", split="val_id").select_columns(["image", "program"])
+    eval_rows = eval_rows.select(range(min(len(eval_rows), parsed.eval_scenes)))
+    setting = Setting(parsed.checkpoint, "scene", "own", step_size=32, timed_steps=0)
+    report: dict[str, Any] = {
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "minutes": parsed.minutes,
+        "train_scenes": len(rows),
+        "eval_scenes": len(eval_rows),
+        "models": {},
+    }
+    for arm in (Arm("token", cached=True), Arm("char", cached=False)):
+        report["models"][arm.name] = train_for(parsed.minutes, setting, arm, rows, eval_rows)
+        print(arm.name, json.dumps(report["models"][arm.name]), flush=True)
+    if parsed.out is not None:
+        parsed.out.parent.mkdir(parents=True, exist_ok=True)
+        parsed.out.write_text(json.dumps(report, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tiny
 
-from benchmarks.train import _padding_share, fastest, settings
+from benchmarks.train import _padding_share, settings
 from benchmarks.train_arms import Arm, NumberStyle, Setting, answer_tokens, build_processor
 from modeling_igllm import format_program
 
@@ -25,7 +25,7 @@ def test_digits_take_more_tokens_than_num(setting: Setting) -> None:
 
 @pytest.mark.parametrize("style", ["token", "char"])
 def test_tokens_of_objects_and_of_what_is_around_them_make_the_sequence(style: NumberStyle) -> None:
-    setting = Setting(CHECKPOINT, "scene", "llama", step_size=8)
+    setting = Setting(CHECKPOINT, "scene", "llama", step_size=8, timed_steps=1)
     processor = build_processor(setting, style)
     inputs = processor.encode_training(None, [tiny.SHORT_SCENE, tiny.LONG_SCENE])
     tokens = answer_tokens(setting, style, PROGRAMS)
@@ -35,8 +35,3 @@ def test_tokens_of_objects_and_of_what_is_around_them_make_the_sequence(style: N
 def test_padding_is_counted_to_the_longest_of_each_batch() -> None:
     assert _padding_share(np.array([4, 2, 3, 3]), 2) == pytest.approx(1 - 12 / 14)
     assert _padding_share(np.array([4, 2, 3, 3, 100]), 2) == pytest.approx(1 - 12 / 14)  # no whole batch
-
-
-def test_each_arm_takes_the_attention_that_is_faster_for_it() -> None:
-    rates = {Arm("char", False, "sdpa").name: 2.0, Arm("char", False, "eager").name: 1.0}
-    assert fastest(rates, "char", cached=False) == Arm("char", False, "sdpa")
