@@ -100,7 +100,8 @@ def _decode_image(heat: torch.Tensor, offsets: torch.Tensor, class_logits: torch
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     goals = torch.stack([columns, rows], dim=-1).to(heat.device) + 0.5 + offsets.permute(1, 2, 0)
     owner = (goals[None] - centers[:, None, None]).square().sum(dim=-1).argmin(dim=0)
-    is_object = class_logits.argmax(dim=0) > 0
+    # All classes together against the background: a pixel may be surely an object and its class still be open.
+    is_object = class_logits[1:].logsumexp(dim=0) > class_logits[0]
     masks = (owner[None] == torch.arange(len(centers), device=heat.device)[:, None, None]) & is_object
     return _with_classes(masks[masks.flatten(1).any(dim=1)], class_logits)
 

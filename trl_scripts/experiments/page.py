@@ -22,7 +22,7 @@ def experiment_page(results: Results, pictures: dict[str, str]) -> str:
         recipe["about"].strip(),
         *_claims(results),
         *_tables(results),
-        *(f"![{caption}]({name})\n\n*{caption}*" for caption, name in pictures.items()),
+        *(f"![{name.removesuffix('.png')}]({name})\n\n*{caption}*" for caption, name in pictures.items()),
         *_towers(results),
         *_how(results),
     ]
@@ -128,8 +128,8 @@ def _how(results: Results) -> list[str]:
             run["group"],
             str(run["train_scenes"]),
             str(run["seed"]),
-            str(run["tower"] or "its own"),
-            str(run["steps"]),
+            str(run["tower"] or "none"),
+            str(run["steps"] or "by minutes"),
             f"{run['parameters']:,}",
             *(f"{minutes:.1f}" for minutes in run["minutes"].values()),
         ]
@@ -141,8 +141,8 @@ def _how(results: Results) -> list[str]:
         "## How it was run",
         f"Data: family `{data['family']}`, {splits}, seed {data['seed']}, "
         f"{data['resolution'] or 'pictures of the usual size'}; {sum(spent.values()):.1f} minutes for data and cached "
-        "features. All arms take the same number of steps of the same scenes with one schedule, so the comparison "
-        "does not depend on how busy the machine was; minutes are what those steps took.",
+        "features. All arms take the same number of steps with the same schedule (the NS-VQA baseline has a limit of "
+        "minutes), so the comparison does not depend on how busy the machine was; minutes are what they took.",
         f"```bash\nigllm experiment {name} --data data --out experiments --jobs 2\n```",
         table(header, rows),
         _settings(results),
@@ -152,12 +152,16 @@ def _how(results: Results) -> list[str]:
 
 def _settings(results: Results) -> str:
     recipe = results["recipe"]
-    arms = [
-        [f"`{name}`", "; ".join(f"{key}: {value}" for key, value in options.items())]
-        for name, options in recipe["arms"].items()
-    ]
-    shared = "; ".join(f"{key}: {value}" for key, value in recipe["training"].items())
-    return f"Shared by all arms: {shared}.\n\n" + table(["arm", "options of `sft.py`"], arms)
+    arms = [[f"`{name}`", _options(options)] for name, options in recipe["arms"].items()]
+    shared = _options(recipe["training"])
+    return f"Options of `sft.py` that all arms share (not NS-VQA): {shared}.\n\n" + table(["arm", "options"], arms)
+
+
+def _options(options: dict[str, Any]) -> str:
+    flat: dict[str, Any] = {}
+    for name, value in options.items():
+        flat |= value if isinstance(value, dict) else {name: value}
+    return "; ".join(f"{name}: {value}" for name, value in flat.items())
 
 
 def _versions(results: Results) -> str:

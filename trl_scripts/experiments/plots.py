@@ -19,6 +19,7 @@ from .results import Results
 DPI = 110
 _CELLS = 8  # of the two_d checkerboard, per side
 _SHOWN_POINTS = 250
+_COLUMNS = 5  # panels in a row
 _BIN_DEGREES = 4.0
 
 
@@ -47,7 +48,7 @@ def _curve(results: Results) -> tuple[Figure, str]:
             defined = np.array([point for point in points if point[1] is not None]).reshape(-1, 2)
             axis.plot(defined[:, 0], defined[:, 1], color=_color(results, run), alpha=_alpha(run), label=_label(run))
         axis.set(title=f"{score}, {split}", xlabel="training steps", ylabel=score, yscale="log")
-    _legend(axes[-1])
+    _legend(figure, axes)
     return figure, f"Scores in the course of training, on the first {curve['scenes']} scenes of each split."
 
 
@@ -69,7 +70,7 @@ def _scatter(results: Results) -> tuple[Figure, str]:
         axis.scatter(points[:, 0], points[:, 1], s=8, color="tab:red", label="truth", zorder=2)
         axis.scatter(points[:, 2], points[:, 3], s=8, color="tab:blue", label="prediction", zorder=3)
         axis.set(title=_label(run), xlim=(-0.05, 1.05), ylim=(1.05, -0.05), aspect="equal", xlabel="x", ylabel="y")
-    _legend(axes[-1])
+    _legend(figure, axes)
     return (
         figure,
         f"True (red) and predicted (blue) positions of `val_ood`, first {_SHOWN_POINTS} scenes; trained cells grey.",
@@ -94,7 +95,7 @@ def _sizes(results: Results) -> tuple[Figure, str]:
     axes[0].set(xscale="log", xlabel="training scenes", ylabel=score, title=f"{score}, {split}")
     axes[0].set_xticks(recipe["train_sizes"], [str(size) for size in recipe["train_sizes"]])
     axes[0].minorticks_off()
-    _legend(axes[0])
+    _legend(figure, axes)
     return figure, f"`{score}` on `{split}` by the number of training scenes, with 95 % intervals."
 
 
@@ -110,7 +111,7 @@ def _distance(results: Results) -> tuple[Figure, str]:
         medians = [float(np.median(pairs[bins == number, 1])) for number in np.unique(bins)]
         axes[0].plot(centers, medians, marker="o", color=_color(results, run), label=_label(run))
     axes[0].set(xlabel="degrees to the nearest training rotation", ylabel="median error in degrees", ylim=(0, None))
-    _legend(axes[0])
+    _legend(figure, axes)
     return figure, f"Rotation error by distance to the training set, all splits, in bins of {_BIN_DEGREES:g} degrees."
 
 
@@ -118,7 +119,7 @@ def _confusion(results: Results) -> tuple[Figure, str]:
     """Predicted shape by true shape and colour, of the last split (out of distribution)."""
     split = results["recipe"]["splits"][-1]
     runs = first_seed(results)
-    figure, axes = _panels(len(runs), width=3.0, height=6.0)
+    figure, axes = _panels(len(runs), width=2.4, height=4.6)
     columns = ["cube", "cylinder", "sphere", "none"]
     for run, axis in zip(runs, axes, strict=True):
         counts = run["splits"][split]["details"]["shape_by_color"]
@@ -135,7 +136,9 @@ def _confusion(results: Results) -> tuple[Figure, str]:
                 color="white" if share > 0.5 else "black",
             )
         axis.set_xticks(range(len(columns)), columns, rotation=90, fontsize=8)
-        axis.set_yticks(range(len(counts)), list(counts) if run is runs[0] else [""] * len(counts), fontsize=8)
+        axis.set_yticks(
+            range(len(counts)), list(counts) if axis in axes[::_COLUMNS] else [""] * len(counts), fontsize=8
+        )
         axis.set_title(_label(run), fontsize=9)
     return figure, f"Predicted shape (columns, %) by true shape and colour (rows) on `{split}`."
 
@@ -144,25 +147,26 @@ def _bars(results: Results) -> tuple[Figure, str]:
     """Every score of the tables as bars, a panel for each score, a group of bars for each split."""
     recipe = results["recipe"]
     runs, splits = first_seed(results), recipe["splits"]
-    figure, axes = _panels(len(recipe["scores"]), width=0.6 * len(splits) + 0.14 * len(runs) * len(splits) + 1.4)
+    figure, axes = _panels(len(recipe["scores"]), width=0.1 * len(runs) * len(splits) + 2.0, height=2.6)
     for score, axis in zip(recipe["scores"], axes, strict=True):
         for place, run in enumerate(runs):
             for number, split in enumerate(splits):
                 if (values := interval(run, split, score)) is None:
                     continue
                 value, low, high = values
-                at = number + (place + 0.5) / (len(runs) + 1)
+                at = number + (place + 0.5) / (len(runs) + 2)
                 axis.bar(
                     at,
                     value,
-                    0.9 / (len(runs) + 1),
+                    0.9 / (len(runs) + 2),
                     color=_color(results, run),
                     label=_label(run) if number == 0 else None,
                 )
                 axis.errorbar(at, value, [[value - low], [high - value]], color="black", linewidth=0.8)
         axis.set_xticks([number + 0.4 for number in range(len(splits))], splits, fontsize=7)
         axis.set_title(score, fontsize=9)
-    _legend(axes[-1])
+        axis.set_ylim(bottom=0)
+    _legend(figure, axes)
     return figure, "The scores of the tables with 95 % intervals, first seed."
 
 
@@ -177,15 +181,22 @@ _DRAW: dict[str, Callable[[Results], tuple[Figure, str]]] = {
 
 
 def _panels(count: int, width: float = 5.0, height: float = 3.6) -> tuple[Figure, list[Axes]]:
-    figure, axes = plt.subplots(1, count, figsize=(width * count, height), squeeze=False, layout="constrained")
-    return figure, list(axes[0])
+    """A figure of `count` panels, at most `_COLUMNS` in a row."""
+    columns = min(count, _COLUMNS)
+    rows = -(-count // columns)
+    size = (width * columns, height * rows)
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+    panels = list(axes.flat)
+    for unused in panels[count:]:
+        unused.set_axis_off()
+    return figure, panels[:count]
 
 
-def _legend(axis: Axes) -> None:
-    """Outside, to the right, each label once."""
-    handles, labels = axis.get_legend_handles_labels()
-    by_label = dict(zip(labels, handles, strict=True))
-    axis.legend(by_label.values(), by_label, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False)
+def _legend(figure: Figure, axes: list[Axes]) -> None:
+    """Beside the panels, each label once."""
+    found = [axis.get_legend_handles_labels() for axis in axes]
+    by_label = {label: handle for handles, labels in found for handle, label in zip(handles, labels, strict=True)}
+    figure.legend(by_label.values(), by_label, fontsize=8, loc="outside right upper", frameon=False)
 
 
 def first_seed(results: Results) -> list[dict[str, Any]]:

@@ -53,6 +53,16 @@ def test_an_instance_of_doubtful_class_is_dropped() -> None:
     assert len(kept) == 3 and torch.equal(kept.masks, instances.masks[~doubtful])
 
 
+def test_classes_count_together_against_the_background() -> None:
+    masks = overlapping_scene()
+    maps = true_maps(masks, torch.tensor([[0, 3, 1, 2, 3]]), num_classes=3)
+    probabilities = torch.tensor([0.4, 0.2, 0.2, 0.2]).log()[:, None, None]
+    maps.class_logits[0] = torch.where(masks[0] > 0, probabilities, maps.class_logits[0])
+    (instances,) = decode_instances(maps)
+    assert torch.equal(instances.masks.any(dim=0), masks[0] > 0)
+    assert instances.scores.tolist() == pytest.approx([0.2] * 4)
+
+
 def test_an_empty_picture_has_no_instances() -> None:
     masks = torch.zeros(2, 16, 16, dtype=torch.uint8)
     for instances in decode_instances(true_maps(masks, torch.zeros(2, 2, dtype=torch.long), num_classes=1)):

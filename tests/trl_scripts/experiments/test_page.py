@@ -119,7 +119,7 @@ def test_a_page_adds_up_minutes_and_names_what_is_missing(recipe: dict[str, Any]
     assert "| head | 8 | mean | **0.15** | n/a |" in page
     assert "| digits | 8 | 0 | 0.5 [0.4, 0.6] | n/a |" in page
     assert "not available" in page and "1,234,567" in page and "torch 2.13.0" in page
-    assert "![A caption.](tiny_bars.png)" in page
+    assert "![tiny_bars](tiny_bars.png)\n\n*A caption.*" in page
 
 
 def test_a_page_without_a_run_says_so(recipe: dict[str, Any]) -> None:
