@@ -11,7 +11,7 @@ CHECKPOINT := checkpoints/ig-llm-tiny-clevr
 DEMO_OUT := demo_output
 REAL_IMAGE := $(wildcard ../shared/real_images/clevr_1.png)
 
-.PHONY: demo test test-slow cluster test-cluster lint format clean
+.PHONY: demo test test-slow space test-space cluster test-cluster fuzz test-matrix docs lint format clean
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/igllm predict docs/examples/clevr_scene.png $(REAL_IMAGE) --model $(CHECKPOINT) --out $(DEMO_OUT) --render
@@ -21,6 +21,14 @@ test: $(VENV)/.installed-test lint
 
 test-slow: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m slow
+
+# A page to play with, at the address that it prints.
+space: $(VENV)/.installed-space
+	$(BIN)/python space/app.py
+
+# In a headless Chromium, which must be installed.
+test-space: $(VENV)/.installed-browser
+	$(BIN)/python -m pytest -m "slow or not slow" tests/space tests/trl_scripts/test_push_space.py
 
 # Builds on several machines (docs/clusters.md).
 cluster: $(VENV)/.installed-cluster
@@ -32,6 +40,21 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Hours of what tests/test_fuzz.py does for seconds (SECURITY.md).
+fuzz: $(VENV)/.installed-test
+	$(INSTALL) -e ".[fuzz]"
+	$(BIN)/python -m benchmarks.fuzz --parser 5000000 --json 5000000 --metric 100000 --processor 20000 \
+		--out benchmarks/results/fuzz.json
+
+# The oldest and the newest transformers, TRL and datasets, each in an environment of its own (SECURITY.md).
+test-matrix: $(VENV)/.installed-test
+	$(BIN)/python -m benchmarks.version_matrix --torch-index-url "$(TORCH_INDEX_URL)" \
+		--out benchmarks/results/version_matrix.json
+
+# The API reference in docs/api, from the docstrings.
+docs: $(VENV)/.installed-test
+	$(BIN)/python docs/make_api.py
 
 format: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix .
@@ -53,6 +76,14 @@ $(VENV)/.installed-demo: $(VENV)/.torch pyproject.toml constraints.txt
 $(VENV)/.installed-test: $(VENV)/.torch pyproject.toml constraints.txt
 	$(INSTALL) -e ".[test]"
 	@touch $@ $(VENV)/.installed-demo
+
+$(VENV)/.installed-space: $(VENV)/.torch pyproject.toml constraints.txt
+	$(INSTALL) -e ".[space]"
+	@touch $@
+
+$(VENV)/.installed-browser: $(VENV)/.torch pyproject.toml constraints.txt
+	$(INSTALL) -e ".[browser]"
+	@touch $@
 
 # datatrove asks for numpy 2, bpy for numpy 1; what is used of datatrove here runs on both (tests/*/test_cluster*.py).
 $(VENV)/.installed-cluster: $(VENV)/.installed-demo constraints.txt

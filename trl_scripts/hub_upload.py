@@ -78,6 +78,29 @@ def push_content(
         return _commit(api, content, repo_id, revision, message)
 
 
+def pin_model(repo_id: str) -> str:
+    """Return USER/NAME@COMMIT of a model's newest commit.
+
+    Raises:
+        CommandError: if `repo_id` is not USER/NAME, or there is no such model on the Hub.
+    """
+    check_repo_id(repo_id)
+    api = HfApi()
+    with _refusals_in_one_line(api, repo_id):
+        return f"{repo_id}@{api.model_info(repo_id).sha}"
+
+
+def set_space_variable(repo_id: str, key: str, value: str) -> None:
+    """Set what a Space finds in its environment; a running Space starts again.
+
+    Raises:
+        CommandError: if the Hub cannot be reached or refuses.
+    """
+    api = HfApi()
+    with _refusals_in_one_line(api, repo_id):
+        api.add_space_variable(repo_id, key, value)
+
+
 @contextmanager
 def _refusals_in_one_line(api: HfApi, repo_id: str) -> Iterator[None]:
     again = "push again, what has arrived is not sent twice"

@@ -153,6 +153,13 @@ def auth_check_write(request: Request) -> Response:
     return Response({})
 
 
+def set_variable(request: Request) -> Response:
+    """POST /api/spaces/ID/variables."""
+    asked = json.loads(request.body)
+    request.writable.variables[asked["key"]] = asked["value"]
+    return Response({name: {"value": value} for name, value in request.writable.variables.items()})
+
+
 def tree(request: Request) -> Response:
     """GET /api/KIND/ID/tree/REVISION[/PATH], recursive or not."""
     commit = request.readable.at(request.revision)
@@ -305,6 +312,7 @@ ROUTES: list[tuple[str, re.Pattern[str], Callable[[Request], Response]]] = [
         ("GET", rf"{_API}/refs", refs),
         ("POST", rf"{_API}/branch/{_REVISION}", create_branch),
         ("GET", rf"{_API}/auth-check/write", auth_check_write),
+        ("POST", rf"/api/(?P<kind>spaces)/{_ID}/variables", set_variable),
         ("GET", rf"{_API}/tree/{_REVISION}(?:/(?P<path>.+))?", tree),
         ("POST", rf"{_API}/paths-info/{_REVISION}", paths_info),
         ("POST", rf"{_API}/preupload/{_REVISION}", preupload),

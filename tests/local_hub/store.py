@@ -78,6 +78,7 @@ class Repository:
     sdk: str | None = None
     commits: dict[str, Commit] = field(default_factory=dict)
     branches: dict[str, str] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict)
 
     def at(self, revision: str) -> Commit:
         """The commit that a branch or a full hash names.
