@@ -50,6 +50,7 @@ class TokenGraph:
         self.quantities: dict[int, str] = {}
 
     def node(self) -> int:
+        """Add a node without edges; returns its number."""
         self.edges.append([])
         return len(self.edges) - 1
 

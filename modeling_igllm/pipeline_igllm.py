@@ -5,11 +5,12 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
 from transformers import Pipeline
 from transformers.image_utils import load_image
 
 from .configuration_igllm import CUSTOM_PIPELINES
+from .image_files import read_image
+from .processor_fit import check_processor_fits
 from .scene_prediction import ScenePrediction
 
 
@@ -23,7 +24,8 @@ class ImageToScenePipeline(Pipeline):
     `generator` and `draft_choices` of `generate_scene`.
 
     Raises:
-        `ValueError`: As `generate_scene`, so for a checkpoint without a grammar; and for what is no image.
+        `ValueError`: As `generate_scene`, so for a checkpoint without a grammar; for what is no image; and, at once,
+            for a processor that does not fit the model.
     """
 
     # Tokenizer and image processor come with the processor.
@@ -36,6 +38,7 @@ class ImageToScenePipeline(Pipeline):
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
+        check_processor_fits(self.model.config, self.processor)
         # transformers has put classes in the place of their names, which no configuration can be saved with.
         self.model.config.custom_pipelines = deepcopy(CUSTOM_PIPELINES)
 
@@ -52,7 +55,7 @@ class ImageToScenePipeline(Pipeline):
         """One image -> the inputs of `generate_scene` for a batch of one, a [`BatchFeature`]."""
         if isinstance(input_, Path) or (isinstance(input_, str) and os.path.isfile(input_)):
             # Not by `load_image`, which would drop transparency where the image processor puts white.
-            input_ = Image.open(input_)
+            input_ = read_image(input_)
         elif isinstance(input_, str):
             input_ = load_image(input_)
         inputs = self.processor.encode_prompt([input_])

@@ -7,7 +7,7 @@ import pytest
 import tiny
 
 from benchmarks.train import _padding_share, settings
-from benchmarks.train_arms import Arm, NumberStyle, Setting, answer_tokens, build_processor
+from benchmarks.train_arms import NumberStyle, Setting, answer_tokens, build_processor
 from modeling_igllm import format_program
 
 CHECKPOINT = Path(__file__).parent.parent / "checkpoints" / "ig-llm-tiny-clevr"

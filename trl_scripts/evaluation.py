@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import evaluate as evaluate_library
-from datasets import Dataset, load_dataset
+from datasets import Dataset
 from tqdm import tqdm
 
 from modeling_igllm import ScenePrediction, format_program, parse_program
 
 from .errors import CommandError
 from .inference import Predictor
+from .scene_rows import load_scene_rows
 
 METRIC = Path(__file__).resolve().parent.parent / "metrics" / "scene_program"
 
@@ -97,10 +98,7 @@ def _image_space_scores(predictions: list[ScenePrediction], rows: Dataset, meshe
 
 
 def _load_rows(dataset: str, config: str | None, split: str) -> Dataset:
-    try:
-        return load_dataset(dataset, config, split=split).select_columns(["image", "program"])
-    except (OSError, ValueError) as error:
-        raise CommandError(f"cannot load split {split!r} of {dataset!r}: {error}") from error
+    return load_scene_rows(dataset, config, split)
 
 
 def write_report(path: Path, report: dict[str, Any]) -> None:

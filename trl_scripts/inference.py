@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 from PIL import Image
-from safetensors import SafetensorError
 
 from modeling_igllm import IGLLMForSceneProgram, IGLLMProcessor, ScenePrediction
+from modeling_igllm.processor_fit import check_processor_fits
 
 from .errors import CommandError, one_line
 
@@ -37,7 +37,8 @@ class Predictor:
         says so.
 
         Raises:
-            CommandError: if there is no such checkpoint, it is damaged, or the device does not exist.
+            CommandError: if there is no such checkpoint, it is damaged, its processor does not fit its model, or the
+                device does not exist.
         """
         _check_device(device)
         if _names_a_folder(source) and not (Path(source) / "config.json").is_file():
@@ -47,7 +48,8 @@ class Predictor:
                 source, revision=revision or "main", dtype=getattr(torch, dtype)
             )
             processor = IGLLMProcessor.from_pretrained(source, revision=revision or "main")
-        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+            check_processor_fits(model.config, processor)
+        except (OSError, ValueError, RuntimeError) as error:
             raise CommandError(
                 f"cannot load the model {source!r}: {one_line(error)} "
                 "(--model: a checkpoint folder or a Hub repository)"

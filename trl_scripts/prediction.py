@@ -7,9 +7,10 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from modeling_igllm import ScenePrediction, SceneProgram
+from modeling_igllm.image_files import read_image
 
 from .errors import NO_BLENDER, CommandError
 from .inference import Predictor
@@ -82,15 +83,11 @@ def _open_images(paths: list[Path]) -> tuple[list[Path], list[Image.Image]]:
     opened: list[tuple[Path, Image.Image]] = []
     for path in paths:
         try:
-            with Image.open(path) as image:
-                if image.mode in ("I", "F"):
-                    raise ValueError(f"mode {image.mode!r} has no known range of values")
-                image.load()
-                opened.append((path, image.copy()))
+            opened.append((path, read_image(path)))
         except FileNotFoundError:
             _report(path, "no such file; check its name")
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            _report(path, f"not a readable image ({error}); give a PNG or JPEG file of 8 bits per channel")
+        except ValueError as error:
+            print(f"igllm predict: {error}", file=sys.stderr)
     return [path for path, _ in opened], [image for _, image in opened]
 
 
@@ -106,7 +103,7 @@ def _write(parsed: argparse.Namespace, path: Path, image: Image.Image, predictio
 
 
 def side_by_side(image: Image.Image, scene: SceneProgram, height: int = 240) -> Image.Image:
-    """Return the picture and, to its right, the rendered scene, both `height` pixels high.
+    """Return the picture (upright) and, to its right, the rendered scene, both `height` pixels high.
 
     Raises:
         ImportError: if bpy is not installed.
@@ -115,6 +112,6 @@ def side_by_side(image: Image.Image, scene: SceneProgram, height: int = 240) -> 
     from dataset_builders.render_program import render_program
 
     rendered = render_program(scene, (height * 4 // 3, height))
-    picture = ImageOps.exif_transpose(image).convert("RGB")
+    picture = image.convert("RGB")
     picture = picture.resize((max(1, round(picture.width * height / picture.height)), height))
     return Image.fromarray(np.concatenate([np.asarray(picture), rendered], axis=1))

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from dataset_builders.camera import Camera
 from modeling_igllm import ClevrObject, SceneProgram
+from modeling_igllm.image_files import read_image
 
 from .inference import Predictor
 
@@ -32,7 +32,7 @@ def score_folder(folder: Path, predictor: Predictor) -> dict[str, Any]:
         `images` (by name: objects predicted and true, right by attribute, fully right objects) and their `total`.
     """
     labels: dict[str, Labels] = json.loads((folder / "labels.json").read_text())
-    images = [Image.open(folder / name) for name in labels]
+    images = [read_image(folder / name) for name in labels]
     predictions = predictor.predict(images, batch_size=len(images))
     scores = {}
     for (name, truth), prediction in zip(labels.items(), predictions, strict=True):

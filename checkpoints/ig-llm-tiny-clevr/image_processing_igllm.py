@@ -9,6 +9,9 @@ from transformers.image_processing_backends import PilBackend
 from transformers.image_processing_utils import BatchFeature
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD, PILImageResampling, SizeDict
 
+MAX_CANVAS_PIXELS = 2**27
+"""Most pixels of a padded image: twice those of the largest file that is read, 403 MB."""
+
 
 class IGLLMImageProcessor(PilBackend):
     r"""
@@ -50,6 +53,8 @@ class IGLLMImageProcessor(PilBackend):
             image = _to_eight_bit_image(ImageOps.exif_transpose(image))
         else:
             image = _to_eight_bit_array(np.asarray(image))
+        if 0 in (image.size if isinstance(image, Image.Image) else image.shape):
+            raise ValueError(f"The image has no pixels: {image}.")
         return super().process_image(image, **kwargs)
 
     def _preprocess(  # type: ignore[override]
@@ -96,9 +101,18 @@ def pad_to_aspect_ratio(image: np.ndarray, height: int, width: int, mean: Sequen
 
 
 def padding_to_aspect_ratio(image_height: int, image_width: int, height: int, width: int) -> tuple[int, int, int, int]:
-    """Where `pad_to_aspect_ratio` puts an image: the canvas's height and width, the image's top and left on it."""
+    """Where `pad_to_aspect_ratio` puts an image: the canvas's height and width, the image's top and left on it.
+
+    Raises:
+        `ValueError`: If the canvas would have more than `MAX_CANVAS_PIXELS`: the image is large, or long and thin.
+    """
     padded_height = max(image_height, round(image_width * height / width))
     padded_width = max(image_width, round(image_height * width / height))
+    if padded_height * padded_width > MAX_CANVAS_PIXELS:
+        raise ValueError(
+            f"An image of {image_width} x {image_height} pixels would be padded to {padded_width} x {padded_height}: "
+            "crop it, or make it smaller."
+        )
     return padded_height, padded_width, (padded_height - image_height) // 2, (padded_width - image_width) // 2
 
 
@@ -122,7 +136,7 @@ def _to_eight_bit_array(image: np.ndarray) -> np.ndarray:
         return (image >> 8).astype(np.uint8)
     if not np.issubdtype(image.dtype, np.floating):
         raise ValueError(f"Image arrays must be uint8, uint16 or floating point in [0, 1], got {image.dtype}.")
-    if not (image.min() >= 0 and image.max() <= 1):
+    if not (image.min(initial=0) >= 0 and image.max(initial=0) <= 1):
         raise ValueError(f"Floating-point images must lie in [0, 1], got [{image.min()}, {image.max()}].")
     return np.rint(image * 255).astype(np.uint8)
 

@@ -151,6 +151,8 @@ class IGLLMForSceneProgram(
 ):
     """Image -> scene program by next-token prediction, with a numeric head for the values of the number tokens."""
 
+    _refuses_unexpected = True
+
     def __init__(self, config: IGLLMConfig):
         LlavaPreTrainedModel.__init__(self, config)
         text_config = config.text_config

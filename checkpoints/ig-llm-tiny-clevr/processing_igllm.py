@@ -97,9 +97,17 @@ class IGLLMProcessor(ProcessorMixin):
             return super()._get_arguments_from_pretrained(pretrained_model_name_or_path, processor_dict, **kwargs)
         image_processor = IGLLMImageProcessor.from_pretrained(pretrained_model_name_or_path, **kwargs)
         # Without a configuration AutoTokenizer would read the model's, and stop to ask whether it may run its code.
-        tokenizer = cls._load_tokenizer_from_pretrained(
-            "tokenizer", pretrained_model_name_or_path, config=PreTrainedConfig(), **kwargs
-        )
+        try:
+            tokenizer = cls._load_tokenizer_from_pretrained(
+                "tokenizer", pretrained_model_name_or_path, config=PreTrainedConfig(), **kwargs
+            )
+        except OSError:  # there is none: the message says where
+            raise
+        except Exception as error:  # the tokenizers library has no error class of its own
+            raise ValueError(
+                f"the tokenizer of {str(pretrained_model_name_or_path)!r} is damaged ({error}): fetch or save the "
+                "checkpoint again"
+            ) from error
         return [image_processor, tokenizer]
 
     def replace_image_token(self, image_inputs: dict[str, Any], image_idx: int, **kwargs: Any) -> str:
@@ -251,12 +259,18 @@ class IGLLMProcessor(ProcessorMixin):
 
         Token by token: terminals are tokenised alone, so a SentencePiece tokenizer begins each with a space of its
         own, which decoding the sequence as a whole would write into the words. The number token is `[NUM]`, whatever
-        its own text is (`num_token`).
+        its own text is (`num_token`). A token that the tokenizer does not know (embeddings are often padded) is no
+        text of any program, rather than none.
         """
-        texts = {token_id: decode_terminals([[token_id]], self.tokenizer) for token_id in set(ids)}
+        texts = {token_id: self._decode_token(token_id) for token_id in set(ids)}
         if self.num_token_id is not None:
             texts[self.num_token_id] = NUM_TOKEN
         return "".join(texts[token_id] for token_id in ids)
+
+    def _decode_token(self, token_id: int) -> str:
+        if token_id >= len(self.tokenizer):
+            return "\N{REPLACEMENT CHARACTER}"
+        return decode_terminals([[token_id]], self.tokenizer)
 
 
 def _fixed_terminals(text: str) -> list[Terminal]:

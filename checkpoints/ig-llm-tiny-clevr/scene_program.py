@@ -128,6 +128,7 @@ class PosedObject:
 
 
 SceneObject = Point2D | ClevrObject | PosedObject
+"""Any statement of a program; a program has statements of one kind."""
 
 
 @dataclass(frozen=True)

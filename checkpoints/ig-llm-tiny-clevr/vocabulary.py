@@ -24,9 +24,16 @@ SPELLINGS: dict[str, dict[str, tuple[str, ...]]] = {
 """For each word attribute of a CLEVR object: canonical word -> all its spellings, the canonical one first."""
 
 SIZES = tuple(SPELLINGS["size"])
+"""The canonical words for `size`."""
+
 COLORS = tuple(SPELLINGS["color"])
+"""The words for `color`, of all families."""
+
 MATERIALS = tuple(SPELLINGS["material"])
+"""The canonical words for `material`."""
+
 SHAPES = tuple(SPELLINGS["shape"])
+"""The canonical words for `shape` of a CLEVR object; other families have words of their own."""
 
 ATTRIBUTES = ("x", "y", "size", "color", "material", "shape", "loc", "rotation")
 """Every attribute name, in canonical writing order."""

@@ -31,8 +31,8 @@ def score_programs(
             NaN, and `shape_class` takes its place in every score that compares words.
 
     Returns:
-        Flat: `published/<score>`, `strict/<score>`, `strict/<score>_lo`, `strict/<score>_hi`; only scores that the
-        family has, NaN where this data leaves one undefined.
+        A flat dict of `published/<score>`, `strict/<score>`, `strict/<score>_lo` and `strict/<score>_hi`; only scores
+        that the family has, NaN where this data leaves one undefined.
 
     Raises:
         ValueError: no scenes, different lengths, a reference that does not parse, references of no or several

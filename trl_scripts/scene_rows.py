@@ -1,0 +1,100 @@
+"""The rows of a built dataset that others may have made: read whole, or refused with the file or row that is wrong."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+from datasets import Dataset, Image, Value, load_dataset
+from datasets.exceptions import DatasetGenerationError
+from PIL import Image as PillowImage
+
+from modeling_igllm import SceneProgramError, parse_program
+from modeling_igllm.image_files import IMAGE_FORMATS
+
+from .errors import CommandError, one_line
+
+COLUMNS = ("image", "program")
+_REBUILD = "delete it and run `igllm build` again"
+
+
+def load_scene_rows(dataset: str, config: str | None, split: str, limit: int | None = None) -> Dataset:
+    """The columns `image` and `program` of a split, every row of which has been looked at.
+
+    Args:
+        dataset: folder or Hub repository of built scenes.
+        config: family; None for the only one.
+        split: also a slice, as of `load_dataset`.
+        limit: only so many rows, the first ones.
+
+    Raises:
+        CommandError: if there is no such split, a shard is damaged, a column is missing or of another type, an image
+            is no image or a program does not parse; the message names the file or row and what to do.
+    """
+    name = f"split {split!r} of {dataset!r}"
+    try:
+        rows = load_dataset(dataset, config, split=split)
+    except DatasetGenerationError as error:
+        reason = one_line(error if error.__cause__ is None else error.__cause__)
+        raise CommandError(f"cannot load {name}: {_damaged_shard(Path(dataset)) or reason}") from error
+    except (OSError, ValueError) as error:
+        raise CommandError(f"cannot load {name}: {error}") from error
+    _check_columns(rows, name)
+    rows = rows.select_columns(list(COLUMNS))
+    if limit is not None:
+        rows = rows.select(range(min(limit, len(rows))))
+    if not len(rows):
+        raise CommandError(f"{name} has no rows: build it with `igllm build`")
+    for index, row in enumerate(rows.cast_column("image", Image(decode=False))):
+        _check_row(row, f"row {index} of {name}")
+    return rows
+
+
+def _check_columns(rows: Dataset, name: str) -> None:
+    for column, kind in zip(COLUMNS, (Image, Value), strict=True):
+        feature = rows.features.get(column)
+        if feature is None:
+            raise CommandError(
+                f"{name} has no column {column!r}, only {', '.join(rows.column_names)}: build it with `igllm build`"
+            )
+        if not isinstance(feature, kind) or (isinstance(feature, Value) and feature.dtype != "string"):
+            wanted = "images" if kind is Image else "text"
+            raise CommandError(
+                f"the column {column!r} of {name} must hold {wanted}, not {feature}: build it with `igllm build`"
+            )
+
+
+def _check_row(row: dict[str, Any], place: str) -> None:
+    image, program = row["image"], row["program"]
+    if image is None or program is None:
+        missing = "image" if image is None else "program"
+        raise CommandError(f"{place} has no {missing}: leave such rows out (clevr_rgb is for towers alone)")
+    try:
+        source = image["path"] if image["bytes"] is None else io.BytesIO(image["bytes"])
+        with PillowImage.open(source, formats=IMAGE_FORMATS) as opened:
+            opened.verify()
+    except Exception as error:  # Pillow's readers fail in a dozen ways on damaged files
+        raise CommandError(f"the image of {place} is not readable ({one_line(error)}): {_REBUILD}") from error
+    try:
+        parse_program(program)
+    except SceneProgramError as error:
+        raise CommandError(f"the program of {place} is none: {error}; {_REBUILD}") from error
+
+
+def _damaged_shard(folder: Path) -> str:
+    """What is wrong with the first damaged Parquet file below a folder; empty if there is none."""
+    first: tuple[Path, pyarrow.Schema] | None = None
+    for path in sorted(folder.rglob("*.parquet")):
+        try:
+            with pyarrow.parquet.ParquetFile(path) as shard:
+                for _ in shard.iter_batches():
+                    pass
+                schema = shard.schema_arrow.remove_metadata()
+        except (pyarrow.ArrowException, OSError) as error:
+            return f"{path} is damaged ({one_line(error)}): {_REBUILD}"
+        if first is None or path.parent != first[0].parent:
+            first = path, schema
+        elif schema != first[1]:
+            return f"{path} has other columns or types than {first[0].name}: {_REBUILD}"
+    return ""
