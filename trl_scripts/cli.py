@@ -30,13 +30,19 @@ def _parser() -> argparse.ArgumentParser:
     _add_render(commands.add_parser("render", help="render a scene program"))
     _add_evaluate(commands.add_parser("evaluate", help="score a model on a built dataset"))
     _add_experiment(commands.add_parser("experiment", help="make or continue an experiment, and write its page"))
-    _add_push(commands.add_parser("push", help="put a model, dataset or metric on the Hugging Face Hub"))
+    _add_push(commands.add_parser("push", help="put a model, dataset, metric or demo on the Hugging Face Hub"))
     return parser
 
 
 def _add_build(parser: argparse.ArgumentParser) -> None:
     _add_build_flags(parser)
     parser.add_argument("--workers", type=_positive, help="Blender processes (default: one per core)")
+    parser.add_argument(
+        "--picture-seconds",
+        type=_positive,
+        default=1800,
+        help="a worker that needs longer for one picture is taken for hung and replaced (default: %(default)s)",
+    )
     parser.set_defaults(run=_build)
 
 

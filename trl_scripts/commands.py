@@ -16,7 +16,8 @@ def run_build(parsed: argparse.Namespace) -> int:
     try:
         from dataset_builders.build import build_family
 
-        build_family(parsed.family, parsed.out, workers=parsed.workers, **scene_arguments(parsed))
+        arguments = {"workers": parsed.workers, "picture_seconds": parsed.picture_seconds, **scene_arguments(parsed)}
+        build_family(parsed.family, parsed.out, **arguments)
     except ImportError as error:
         raise CommandError(f"{error}; {NO_BLENDER}") from error
     except OSError as error:

@@ -26,7 +26,8 @@ NOT_PUSHED = (
         ".cache/*",
         "*/.cache/*",
     ),  # caches: of datasets and evaluate, tower features (a model's weights lie beside its config.json), Python
-    *("checkpoint-*/*", "runs/*", "*.bin", "*.pt", "*.pth"),  # the trainer's own state: resuming, logs, pickles
+    *("checkpoint-*/*", "runs/*"),  # the trainer's own state: resuming, logs
+    *("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle", "*.joblib", "*.npy", "*.npz"),  # can hold pickles
     *("trainer_state.json", "scene_arguments.json"),  # paths of this machine
     *(".git/*", "*/.git/*", "*.DS_Store", "*.ipynb_checkpoints/*"),
 )

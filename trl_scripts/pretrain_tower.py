@@ -10,19 +10,24 @@ build's `--ground-truth` the tower learns silhouettes and depth, too.
 """
 
 import json
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from datasets import load_dataset
 from transformers import TrainingArguments, set_seed
 from trl import TrlParser
 
 from modeling_igllm.image_processing_igllm import IGLLMImageProcessor
+from trl_scripts.errors import CommandError
 from trl_scripts.image_augmentation import family_augmentation
 from trl_scripts.tower_dataset import TowerCollator, TowerDataset, scene_shapes
 from trl_scripts.tower_pretraining import SceneTowerForPreTraining, TowerPreTrainingConfig
 from trl_scripts.tower_scores import score_tower
-from trl_scripts.tower_trainer import TowerTrainer, last_whole_checkpoint
+from trl_scripts.tower_trainer import TowerTrainer
+from trl_scripts.whole_checkpoints import last_whole_checkpoint, one_line_if_unwritable
 
 # With a budget of minutes, more epochs than any budget holds.
 MANY_EPOCHS = 1_000_000
@@ -47,16 +52,32 @@ class TowerArguments:
     max_train_scenes: int | None = None
     image_height: int = 120
     image_width: int = 160
-    color_supervision: str = "name"
+    color_supervision: Literal["name", "rgb"] = "name"
     augment: bool = True
     minutes: float | None = None
     ema_decay: float = 0.999
 
 
-def main() -> None:
-    """Parse the arguments, train (resuming from the last checkpoint in the output folder) and print the scores."""
+def main(command_line: Sequence[str] | None = None) -> int:
+    """Parse the arguments, train and print the scores; returns the exit code: 0, or 2 after one line on the error."""
     parser = TrlParser((TowerArguments, TrainingArguments))  # type: ignore[arg-type]  # TRL's own scripts pass classes, too
-    arguments, training_arguments = parser.parse_args_and_config()
+    arguments, training_arguments = parser.parse_args_and_config(command_line)
+    try:
+        scores = train(arguments, training_arguments)
+    except CommandError as error:
+        bar_end = "" if training_arguments.disable_tqdm else "\n"
+        print(f"{bar_end}pretrain_tower.py: {error}", file=sys.stderr)
+        return 2
+    print(json.dumps(scores, indent=2))
+    return 0
+
+
+def train(arguments: TowerArguments, training_arguments: TrainingArguments) -> dict[str, float]:
+    """Train (resuming from the last whole checkpoint in the output folder), save and score.
+
+    Raises:
+        CommandError: if the loss is NaN or the disk full.
+    """
     if arguments.minutes is not None:
         training_arguments.num_train_epochs, training_arguments.max_steps = MANY_EPOCHS, -1
         training_arguments.disable_tqdm = True  # of a million epochs; the log says the minutes
@@ -80,18 +101,20 @@ def main() -> None:
         minutes=arguments.minutes,
         ema_decay=arguments.ema_decay,
     )
-    output = Path(training_arguments.output_dir)
+    output = Path(str(training_arguments.output_dir))
     trainer.train(resume_from_checkpoint=last_whole_checkpoint(output))
-    trainer.averaged_model.save_pretrained(output)
-    trainer.save_state()
-    image_processor.save_pretrained(output)
+    with one_line_if_unwritable(output):
+        trainer.averaged_model.save_pretrained(output)
+        trainer.save_state()
+        image_processor.save_pretrained(output)
     scores = {
         f"{split}/{name}": value
         for split in arguments.eval_splits
         for name, value in _score(trainer.averaged_model, arguments, split, image_processor).items()
     }
-    (output / "tower_scores.json").write_text(json.dumps(scores, indent=2) + "\n")
-    print(json.dumps(scores, indent=2))
+    with one_line_if_unwritable(output):
+        (output / "tower_scores.json").write_text(json.dumps(scores, indent=2) + "\n")
+    return scores
 
 
 def _score(
@@ -103,4 +126,4 @@ def _score(
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -25,10 +25,13 @@ def answer_lengths(rows: Dataset, processor: IGLLMProcessor) -> list[int]:
 class SceneCollator:
     """Encodes programs, and images or their cached tower features.
 
+    What is drawn at random depends on `seed`, the epoch and the `index` of the batch's rows alone: a training that was
+    killed draws the same when it is run again.
+
     Args:
         processor: tokenises programs and prepares images.
         features: cached tower features, for rows without an image; a random one of the copies is taken by `index`.
-        shuffle_attributes, sample_synonyms: augmentation of the program text.
+        shuffle_attributes, sample_synonyms: augmentation of the program text; rows need an `index` then.
         seed: of the choices made here.
     """
 
@@ -43,15 +46,26 @@ class SceneCollator:
         self.processor = processor
         self.features = features
         self.augmentation = {"shuffle_attributes": shuffle_attributes, "sample_synonyms": sample_synonyms}
-        self.rng = np.random.default_rng(seed)
+        self.seed = seed
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # also with workers that outlive an epoch
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose what is drawn; `SceneSFTTrainer` calls this when an epoch begins or is gone on with."""
+        self._epoch.fill_(epoch)
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         # The column's rotations are 6d (SCENE_PROGRAM); the processor writes them in its own representation.
         scenes = [parse_program(row["program"]) for row in rows]
         images = [row["image"] for row in rows] if "image" in rows[0] else None
-        batch = dict(self.processor.encode_training(images, scenes, rng=self.rng, **self.augmentation))
+        draws = images is None or any(self.augmentation.values())
+        rng = self._generator([row["index"] for row in rows]) if draws else None
+        batch = dict(self.processor.encode_training(images, scenes, rng=rng, **self.augmentation))
         if images is None:
             if self.features is None:
                 raise ValueError(f"rows have no image and there are no cached features; columns: {list(rows[0])}")
-            batch["image_features"] = self.features.draw([row["index"] for row in rows], self.rng)
+            assert rng is not None  # there are no images
+            batch["image_features"] = self.features.draw([row["index"] for row in rows], rng)
         return batch
+
+    def _generator(self, indices: list[int]) -> np.random.Generator:
+        return np.random.default_rng([self.seed, int(self._epoch), *indices])

@@ -9,20 +9,25 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 import torch
+from datasets import Dataset
 from peft import PeftModel
 from peft.utils import ModulesToSaveWrapper
 from torch import nn
 from torch.utils.data import Sampler
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from modeling_igllm import IGLLMConfig, IGLLMForSceneProgram, IGLLMProcessor
 from modeling_igllm.processing_igllm import IGNORE_INDEX
 
+from .finite_loss import ROW_INDEX, FiniteLossTrainer
 from .hub_trainer import HubSFTTrainer
 from .length_sampler import StepwiseLengthSampler
 from .number_token_loss import NumberTokenLoss
+from .scene_collator import SceneCollator
+from .whole_checkpoints import WholeCheckpointTrainer
 
 
-class SceneSFTTrainer(HubSFTTrainer):
+class SceneSFTTrainer(FiniteLossTrainer, WholeCheckpointTrainer, HubSFTTrainer):
     """`SFTTrainer` that trains on `IGLLMForSceneProgram`'s own loss, cross-entropy + float_w * number loss.
 
     All parts are averaged over the whole accumulated batch, so that gradient accumulation does not change the
@@ -36,6 +41,8 @@ class SceneSFTTrainer(HubSFTTrainer):
 
     Raises:
         ValueError: if that weight is negative or not finite, the model writes no digits, or its tokenizer joins them.
+        CommandError: in training, if a checkpoint cannot be written (`WholeCheckpointTrainer`) or the loss is NaN
+            (`FiniteLossTrainer`).
     """
 
     _numbers_in_batch: torch.Tensor | None = None
@@ -50,6 +57,7 @@ class SceneSFTTrainer(HubSFTTrainer):
         self.number_head_learning_rate = number_head_learning_rate
         self.number_token_loss_weight = number_token_loss_weight
         super().__init__(*args, **kwargs)
+        self.add_callback(_EpochCallback(kwargs["data_collator"]))
         self.number_token_loss = self._make_number_token_loss()
         if kwargs.get("peft_config") is not None:
             keep_new_adapter_in_float32(cast(PeftModel, self.model))
@@ -76,8 +84,13 @@ class SceneSFTTrainer(HubSFTTrainer):
         # Before FSDP has dealt the weights out, all processes but the first have none to check.
         if not self.is_fsdp_enabled:
             model = self.accelerator.unwrap_model(self.model)
-            check_number_head_learns(model, next(iter(self.get_train_dataloader())))
+            batch = next(iter(self.get_train_dataloader()))
+            check_number_head_learns(model, {name: batch[name] for name in batch if name != ROW_INDEX})
         return super().train(*args, **kwargs)
+
+    def row_record(self, index: int) -> dict[str, Any]:
+        """The program of a row."""
+        return {"program": cast(Dataset, self.train_dataset).select_columns("program")[index]["program"]}
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler | None:
         """With `train_sampling_strategy="group_by_length"`, order by length within each step (see the sampler)."""
@@ -156,6 +169,19 @@ class SceneSFTTrainer(HubSFTTrainer):
         # A micro-batch holds a share of the accumulated mean: their sum is the mean itself.
         steps = self.current_gradient_accumulation_steps if mode == "train" else 1
         self._metrics[mode][name].append(float(value.detach()) * steps)
+
+
+class _EpochCallback(TrainerCallback):
+    """Tells the collator which epoch it draws for."""
+
+    def __init__(self, collator: SceneCollator) -> None:
+        self.collator = collator
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        # Where a run is resumed within an epoch, the state's number is a fraction.
+        self.collator.set_epoch(int((state.epoch or 0) + 1e-6))
 
 
 def positions_with_labels(labels: torch.Tensor) -> int:

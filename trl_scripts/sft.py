@@ -18,12 +18,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset, load_dataset
+from datasets import Dataset
 from transformers import TrainerCallback, set_seed
-from transformers.trainer_utils import get_last_checkpoint
 from trl import ModelConfig, SFTConfig, TrlParser
 
 from modeling_igllm import IGLLMForSceneProgram, IGLLMProcessor, parse_program
+from modeling_igllm.processor_fit import check_processor_fits
 from trl_scripts.errors import CommandError
 from trl_scripts.feature_cache import CachedFeatures, cache_features
 from trl_scripts.fit_number_ranges import fit_number_ranges
@@ -31,9 +31,11 @@ from trl_scripts.hub_trainer import prepare_push
 from trl_scripts.image_augmentation import family_augmentation
 from trl_scripts.lora import lora_config, model_settings, quantization_config
 from trl_scripts.scene_collator import SceneCollator, answer_lengths, row_scenes
+from trl_scripts.scene_rows import load_scene_rows
 from trl_scripts.scene_trainer import SceneSFTTrainer
 from trl_scripts.tiny_model import NumberHead, build_tiny_model
 from trl_scripts.training_card import read_origin
+from trl_scripts.whole_checkpoints import last_whole_checkpoint, one_line_if_unwritable
 
 
 @dataclass
@@ -76,7 +78,7 @@ ARGUMENT_CLASSES = (SceneArguments, SFTConfig, ModelConfig)
 
 
 def main(command_line: Sequence[str] | None = None) -> int:
-    """Parse the arguments and train; returns the exit code: 0, or 2 after one line on what the Hub refuses."""
+    """Parse the arguments and train; returns the exit code: 0, or 2 after one line on what cannot be gone on with."""
     parser = TrlParser(ARGUMENT_CLASSES)  # type: ignore[arg-type]  # TRL's own scripts pass classes, too
     arguments, training_arguments, model_arguments = parser.parse_args_and_config(command_line)
     try:
@@ -84,7 +86,8 @@ def main(command_line: Sequence[str] | None = None) -> int:
             prepare_push(training_arguments, model_arguments.use_peft)  # the trainer would find out hours later
         train(arguments, training_arguments, model_arguments)
     except CommandError as error:
-        print(f"sft.py: {error}", file=sys.stderr)
+        bar_end = "" if training_arguments.disable_tqdm else "\n"
+        print(f"{bar_end}sft.py: {error}", file=sys.stderr)
         return 2
     return 0
 
@@ -95,13 +98,13 @@ def train(
     model_arguments: ModelConfig,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> None:
-    """Train (resuming from the last checkpoint in the output folder), save and, if asked for, push.
+    """Train (resuming from the last whole checkpoint in the output folder), save and, if asked for, push.
 
     Args:
         callbacks: of the trainer, beside its own.
 
     Raises:
-        CommandError: if the Hub cannot be reached or refuses.
+        CommandError: if the dataset is broken, the loss NaN, the disk full, or the Hub out of reach or refusing.
     """
     set_seed(training_arguments.seed)  # a new model's weights are drawn before there is a trainer
     train_rows = _load_rows(arguments, arguments.train_split, arguments.max_train_scenes)
@@ -139,11 +142,12 @@ def train(
         callbacks=list(callbacks),
     )
     output = trainer.output_folder
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(output)) if output.is_dir() else None)
-    trainer.save_state()
-    (output / "scene_arguments.json").write_text(json.dumps(used, indent=2) + "\n")
-    trainer.create_model_card()
-    trainer.save_model()
+    trainer.train(resume_from_checkpoint=last_whole_checkpoint(output))
+    with one_line_if_unwritable(output):
+        trainer.save_state()
+        (output / "scene_arguments.json").write_text(json.dumps(used, indent=2) + "\n")
+        trainer.create_model_card()
+        trainer.save_model()
 
 
 def _load_model(
@@ -165,7 +169,9 @@ def _load_model(
     quantization = quantization_config(model_arguments)
     loading: dict[str, Any] = {"dtype": model_arguments.dtype, "quantization_config": quantization}
     model = IGLLMForSceneProgram.from_pretrained(source, revision=revision, **loading)
-    return model, IGLLMProcessor.from_pretrained(source, revision=revision)
+    processor = IGLLMProcessor.from_pretrained(source, revision=revision)
+    check_processor_fits(model.config, processor)
+    return model, processor
 
 
 def _cache_features(
@@ -185,8 +191,7 @@ def _cache_features(
 
 
 def _load_rows(arguments: SceneArguments, split: str, limit: int | None) -> Dataset:
-    rows = load_dataset(arguments.dataset, arguments.dataset_config, split=split)
-    rows = rows.select(range(min(limit or len(rows), len(rows)))).remove_columns("scene")
+    rows = load_scene_rows(arguments.dataset, arguments.dataset_config, split, limit)
     return rows.add_column("index", list(range(len(rows))))
 
 

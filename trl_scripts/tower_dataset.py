@@ -45,6 +45,7 @@ class TowerDataset(Dataset[dict[str, Any]]):
     ) -> None:
         self.config = config
         self.epoch = 0
+        self.scenes = rows.select_columns("scene")  # on disk
         self.objects: list[list[TowerObject]] = []
         self.targets: list[dict[str, torch.Tensor]] = []
         images = []
@@ -65,7 +66,7 @@ class TowerDataset(Dataset[dict[str, Any]]):
         return len(self.images)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return {"image": self.images[index], "targets": self.targets[index], "place": (self.epoch, index)}
+        return {"image": self.images[index], "targets": self.targets[index], "epoch": self.epoch, "index": index}
 
 
 class TowerCollator:
@@ -90,7 +91,7 @@ class TowerCollator:
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         images = torch.stack([row["image"] for row in rows]).float() / 255
         if self.augmentation is not None:
-            images = self.augmentation(images, [self._image_seed(*row["place"]) for row in rows])
+            images = self.augmentation(images, [self._image_seed(row["epoch"], row["index"]) for row in rows])
         return {
             "pixel_values": normalize_pixels(images, self.image_processor),
             "targets": stack_targets([row["targets"] for row in rows], self.config),

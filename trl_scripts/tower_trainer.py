@@ -11,18 +11,18 @@ import torch
 from safetensors.torch import load_model, save_model
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from .finite_loss import FiniteLossTrainer
 from .tower_dataset import TowerDataset
 from .tower_pretraining import SceneTowerForPreTraining
+from .whole_checkpoints import WholeCheckpointTrainer
 
 AVERAGED_NAME = "averaged.safetensors"
 PROGRESS_NAME = "tower_progress.json"
 
 
-class TowerTrainer(Trainer):
+class TowerTrainer(FiniteLossTrainer, WholeCheckpointTrainer):
     """Trainer of `SceneTowerForPreTraining` that keeps an exponential moving average (EMA) of the weights.
 
     Each of `loss`'s parts is logged beside it as `loss_<target>`, averaged over the batches that had the target.
@@ -37,6 +37,8 @@ class TowerTrainer(Trainer):
 
     Raises:
         ValueError: for minutes or a decay out of range.
+        CommandError: in training, if a checkpoint cannot be written (`WholeCheckpointTrainer`) or the loss is NaN
+            (`FiniteLossTrainer`).
     """
 
     def __init__(
@@ -79,6 +81,11 @@ class TowerTrainer(Trainer):
     def is_over(self) -> bool:
         """Whether the time is used up."""
         return self.minutes is not None and self.seconds >= 60 * self.minutes
+
+    def row_record(self, index: int) -> dict[str, Any]:
+        """The scene of a row, from which its targets are made."""
+        assert isinstance(self.train_dataset, TowerDataset)
+        return {"scene": self.train_dataset.scenes[index]["scene"]}
 
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
@@ -126,15 +133,6 @@ class TowerTrainer(Trainer):
         if checkpoint is not None:
             load_model(self.averaged, str(Path(checkpoint) / AVERAGED_NAME))
             self._seconds_before = json.loads((Path(checkpoint) / PROGRESS_NAME).read_text())["seconds"]
-
-
-def last_whole_checkpoint(output: Path) -> str | None:
-    """The latest checkpoint in `output` that was written to its end, None if there is none.
-
-    The trainer's state is what is written last.
-    """
-    folders = [path.parent for path in output.glob(f"{PREFIX_CHECKPOINT_DIR}-*/{TRAINER_STATE_NAME}")]
-    return str(max(folders, key=lambda folder: int(folder.name.rpartition("-")[2]))) if folders else None
 
 
 class _StepCallback(TrainerCallback):

@@ -12,11 +12,13 @@ import bpy
 from .materials import make_principled_copy
 from .session import quiet_blender
 
-# Run in a process of its own: one that has loaded torch and then writes glTF hangs when it ends (bpy 4.5.15).
+# Run in a process of its own: one that has loaded torch and then writes glTF hangs when it ends (bpy 4.5.15). That
+# process has the user's preferences, in which auto-run of scripts may be on: the only .blend file that is opened
+# anywhere is opened without.
 _WRITE_GLB = """
 import bpy, sys
 
-bpy.ops.wm.open_mainfile(filepath=sys.argv[1])
+bpy.ops.wm.open_mainfile(filepath=sys.argv[1], use_scripts=False)
 bpy.ops.export_scene.gltf(filepath=sys.argv[2], export_format="GLB", export_cameras=True, export_lights=True)
 """
 

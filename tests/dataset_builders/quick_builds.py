@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from dataset_builders import build, shards
+from dataset_builders.painters import Painter
 from trl_scripts.cli import main
 
 Victim = Literal["group", "parent", "worker"]
@@ -78,6 +79,25 @@ class KillAtStep:
             self.steps.value += 1
             if self.steps.value == self.step + 1:
                 kill(self.victim, self.parent)
+
+
+class FailAtScene:
+    """A `setup` whose workers stop (SIGSTOP, as good as hung) or die (SIGKILL) at a scene, so many `times`."""
+
+    def __init__(self, scene: int, times: int, failure: signal.Signals) -> None:
+        self.scene, self.times, self.failure = scene, times, failure
+
+    def __call__(self) -> None:
+        build._POLL_SECONDS = 0.05
+        self.left = multiprocessing.RawValue("i", self.times)
+        self.render_row = shards.render_row
+        shards.render_row = self._render_row  # type: ignore[method-assign]
+
+    def _render_row(self, plan: shards.SplitPlan, index: int, painter: Painter) -> dict[str, Any]:
+        if index == self.scene and self.left.value:
+            self.left.value -= 1
+            os.kill(os.getpid(), self.failure)
+        return self.render_row(plan, index, painter)
 
 
 def use_two_scenes_a_shard_and_forked_workers() -> None:

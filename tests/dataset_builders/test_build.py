@@ -97,6 +97,7 @@ def _fail_first(plan: SplitPlan, shard: int) -> None:
 
 def test_a_worker_that_dies_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "_work", _die)
+    monkeypatch.setattr(build, "_ATTEMPTS", 1)  # more of them: test_failed_builds.py
     with pytest.raises(RuntimeError, match=rf"worker died while building {tmp_path}.*run the command again"):
         build_family("clevr", tmp_path, workers=1, **TINY)
 

@@ -3,6 +3,7 @@
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,17 +11,17 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from quick_builds import KillAtStep, QuickBuild, check_shards, file_bytes, is_shard
+from quick_builds import FailAtScene, KillAtStep, QuickBuild, check_shards, file_bytes, is_shard
 from small_disk import BUILD
 
 FIVE_SCENES = BUILD[1:]  # three shards, two workers
 NAMESPACE = ["unshare", "--user", "--map-root-user", "--mount"]
 
 
-def build(out: Path, setup: Callable[[], object] | None = None) -> tuple[int, str]:
+def build(out: Path, setup: Callable[[], object] | None = None, *flags: str) -> tuple[int, str]:
     """Exit code and standard error of a build."""
     log = out.with_name("log")
-    code = QuickBuild([*FIVE_SCENES, str(out)], log, setup).wait()
+    code = QuickBuild([*FIVE_SCENES, str(out), *flags], log, setup).wait()
     return code, log.read_text()
 
 
@@ -29,6 +30,12 @@ def only_message(error: str) -> str:
     *above, message = error.splitlines()
     assert all(line.startswith("two_d train:") or not line for line in above)
     return message
+
+
+def retries(error: str, out: Path, fate: str) -> int:
+    """How many lines on standard error say that a worker of the build died or hung and that it goes on."""
+    start = f"a render worker {fate} while building {out / 'two_d'} ("
+    return sum(start in line and line.endswith("): trying again") for line in error.splitlines())
 
 
 @pytest.fixture(scope="module")
@@ -81,14 +88,44 @@ def test_files_that_may_not_grow(tmp_path: Path, undisturbed: dict[str, bytes]) 
 
 
 @pytest.mark.parametrize("step", [9, 12, 16])  # file operations of workers: before, while and after the first write
-def test_a_worker_that_is_killed(tmp_path: Path, undisturbed: dict[str, bytes], step: int) -> None:
+def test_a_worker_that_is_killed_is_replaced(tmp_path: Path, undisturbed: dict[str, bytes], step: int) -> None:
     out = tmp_path / "out"
     code, error = build(out, KillAtStep(out, step, "worker"))
+    assert code == 0
+    assert retries(error, out, "died") == 1
+    assert file_bytes(out) == undisturbed
+
+
+@pytest.mark.parametrize("failure", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_scene_at_which_workers_die_or_hang_is_tried_again(
+    tmp_path: Path, undisturbed: dict[str, bytes], failure: signal.Signals
+) -> None:
+    out = tmp_path / "out"
+    code, error = build(out, FailAtScene(3, 1, failure), "--picture-seconds", "1")
+    assert code == 0
+    assert retries(error, out, "hung" if failure == signal.SIGSTOP else "died") == 1
+    assert "train scene 3" in error
+    assert file_bytes(out) == undisturbed
+
+
+@pytest.mark.parametrize(
+    ("failure", "fate", "advice"),
+    [
+        (signal.SIGKILL, "died", "fewer --workers if memory ran out"),
+        pytest.param(signal.SIGSTOP, "hung", "a longer --picture-seconds if they are slow", marks=pytest.mark.slow),
+    ],
+)
+def test_a_scene_at_which_workers_die_or_hang_every_time_is_named(
+    tmp_path: Path, undisturbed: dict[str, bytes], failure: signal.Signals, fate: str, advice: str
+) -> None:
+    out = tmp_path / "out"
+    code, error = build(out, FailAtScene(3, 3, failure), "--picture-seconds", "1")
     assert code == 2
-    assert only_message(error) == (
-        f"igllm build: a render worker died while building {out / 'two_d'}; finished shards are kept: "
-        "run the command again, with fewer --workers if memory ran out"
-    )
+    assert retries(error, out, fate) == 2
+    message = error.splitlines()[-1]
+    assert message.startswith(f"igllm build: a render worker {fate} while building {out / 'two_d'} (train scene ")
+    assert "train scene 3" in message
+    assert message.endswith(f", 3 times in all; finished shards are kept: run the command again, with {advice}")
     check_shards(out, undisturbed)
     assert build(out)[0] == 0
     assert file_bytes(out) == undisturbed

@@ -1,6 +1,8 @@
 """Training by the clock, averaged weights, and runs that were killed."""
 
+import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,8 @@ from trl_scripts import pretrain_tower
 from trl_scripts.image_augmentation import PhotometricAugmentation
 from trl_scripts.tower_dataset import TowerCollator, TowerDataset
 from trl_scripts.tower_pretraining import SceneTowerForPreTraining
-from trl_scripts.tower_trainer import TowerTrainer, last_whole_checkpoint
+from trl_scripts.tower_trainer import TowerTrainer
+from trl_scripts.whole_checkpoints import last_whole_checkpoint
 
 SCENES, STEPS_PER_EPOCH = 6, 3
 RECIPES = Path(pretrain_tower.__file__).parent / "recipes"
@@ -98,7 +101,10 @@ def test_a_resumed_run_equals_an_undisturbed_one(tmp_path: Path, killed_after: i
     first = make_trainer(tmp_path / "parts", minutes=5)
     first.args.max_steps = killed_after
     first.train()
-    (tmp_path / "parts" / "checkpoint-9").mkdir()  # of a run that was killed while it saved
+    for step, state in {9: None, 10: "", 11: '{"global_step": 11, "log_history": ['}.items():
+        (tmp_path / "parts" / f"checkpoint-{step}").mkdir()  # of a run that was killed while it saved
+        if state is not None:
+            (tmp_path / "parts" / f"checkpoint-{step}" / "trainer_state.json").write_text(state)
     checkpoint = last_whole_checkpoint(tmp_path / "parts")
     assert checkpoint == str(tmp_path / "parts" / f"checkpoint-{killed_after}")
     resumed = make_trainer(tmp_path / "parts", minutes=5, save_strategy="no")
@@ -152,14 +158,35 @@ def test_recipes_have_known_settings_alone(tmp_path: Path, recipe: Path) -> None
     assert training.learning_rate == 2e-3
 
 
-def test_the_script_trains_scores_and_exports_the_average(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def run_script(monkeypatch: pytest.MonkeyPatch, out: Path, *flags: str) -> int:
+    """Exit code of `pretrain_tower.py` on four scenes, three steps."""
     rows = Dataset.from_list([family_row("clevr", index=index) for index in range(4)], features=FEATURES)
     monkeypatch.setattr(pretrain_tower, "load_dataset", lambda *_, **__: rows)
-    out = tmp_path / "out"
     arguments = "--dataset data --image_height 40 --image_width 64 --max_steps 3 --save_steps 2 --use_cpu true"
     arguments += f" --report_to none --remove_unused_columns false --output_dir {out} --eval_splits train val_id"
-    monkeypatch.setattr("sys.argv", ["pretrain_tower.py", *arguments.split()])
-    pretrain_tower.main()
+    return pretrain_tower.main([*arguments.split(), *flags])
+
+
+def test_a_loss_that_is_no_number_stops_the_script(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--learning_rate", "1e38", "--per_device_train_batch_size", "2", "--gradient_accumulation_steps", "2"]
+    assert run_script(monkeypatch, tmp_path / "out", *flags) == 2
+    (report,) = (tmp_path / "out").glob("non_finite_step_*.json")
+    message = capsys.readouterr().err.splitlines()[-1]
+    content = json.loads(report.read_text())
+    assert re.match(rf"pretrain_tower.py: the (loss|gradient) of step {content['step']} is (nan|inf)", message)
+    assert str(report) in message
+    for row in content["rows"]:
+        expected = family_row("clevr", index=row["index"])["scene"]["objects"]
+        assert [item["loc"] for item in row["scene"]["objects"]] == [pytest.approx(item["loc"]) for item in expected]
+    assert len(content["rows"]) == (2 if "loss" in content else 4)
+    assert len(load_file(report.with_suffix(".safetensors"))["pixel_values"]) == 2
+
+
+def test_the_script_trains_scores_and_exports_the_average(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out"
+    assert run_script(monkeypatch, out) == 0
     model = SceneTowerForPreTraining.from_pretrained(out)
     assert "train/shape" in (out / "tower_scores.json").read_text()
     averaged = load_file(out / "checkpoint-2" / "averaged.safetensors")
