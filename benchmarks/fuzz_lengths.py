@@ -1,7 +1,6 @@
 """How the time of the parser and the JSON reader grows with the length of what they read."""
 
 import contextlib
-import json
 import time
 from collections.abc import Callable
 
@@ -61,16 +60,3 @@ def growth(length: int, shapes: dict[str, tuple[str, str]] = SHAPES) -> dict[str
             "ratio_8_to_1": round(times[-1] / times[0], 2),
         }
     return report
-
-
-def nesting_refused(depth: int) -> bool:
-    """Whether JSON that is nested this deep ends in a `SceneProgramError` of the reader, or in `json`'s own error."""
-    try:
-        value = json.loads("[" * depth + "]" * depth)
-    except RecursionError:
-        return True
-    try:
-        SceneProgram.from_json({"objects": value})
-    except SceneProgramError:
-        return True
-    return False

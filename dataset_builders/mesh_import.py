@@ -9,12 +9,14 @@ are left alone.
 import io
 import re
 from pathlib import Path
-from typing import Never
+from typing import TYPE_CHECKING, Never
 
 import numpy as np
-import trimesh
 
 from .shape_library import ShapeMesh
+
+if TYPE_CHECKING:
+    import trimesh
 
 # Rows are the new x, y and z axes: front +x, up +z. OBJ has its front at -z and y up (ShapeNetCore v2; Blender's
 # default too), glTF its front at +z and y up (its specification); PLY says nothing and is taken as it is.
@@ -66,6 +68,8 @@ def import_mesh(path: Path) -> ShapeMesh:
 
 def _load(data: bytes, suffix: str) -> tuple[np.ndarray, np.ndarray]:
     """Return points (N, 3) float64 and triangles (F, 3), both possibly empty."""
+    import trimesh  # slow to import, and only users' meshes need it
+
     _refuse_misread(data, suffix)
     try:
         scene = trimesh.load_scene(
@@ -91,8 +95,10 @@ def _refuse_misread(data: bytes, suffix: str) -> None:
             raise MeshError(f"it is compressed ({name}): export it without compression")
 
 
-def _refuse_too_many_faces(scene: trimesh.Scene) -> None:
+def _refuse_too_many_faces(scene: "trimesh.Scene") -> None:
     """Before they are put together: a small file may show one part a million times."""
+    import trimesh
+
     parts = scene.geometry.items()
     counts = {name: len(part.faces) for name, part in parts if isinstance(part, trimesh.Trimesh)}
     total = sum(counts.get(name, 0) * len(nodes) for name, nodes in scene.graph.geometry_nodes.items())

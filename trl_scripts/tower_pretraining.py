@@ -24,6 +24,14 @@ HEAD_STD = 0.01
 FOCAL_ALPHA, FOCAL_BETA = 2, 4
 
 
+def begin_heads(heads: nn.Conv2d) -> None:
+    """Start 1x1 heads near zero, with the prior probability of a centre as the bias of the first channel."""
+    init.normal_(heads.weight, std=HEAD_STD)
+    bias = torch.zeros(heads.out_channels)
+    bias[0] = math.log(CENTER_PRIOR / (1 - CENTER_PRIOR))
+    init.copy_(heads.bias, bias)  # type: ignore[arg-type]  # it has a bias
+
+
 @strict
 class TowerPreTrainingConfig(SceneTowerConfig):
     r"""
@@ -88,10 +96,7 @@ class SceneTowerForPreTraining(SceneTowerPreTrainedModel):
         """As the tower; heads that begin near zero, with the centre prior as their first bias."""
         super()._init_weights(module)
         if isinstance(module, SceneTowerHeads):
-            init.normal_(module.weight, std=HEAD_STD)
-            bias = torch.zeros(module.out_channels)
-            bias[0] = math.log(CENTER_PRIOR / (1 - CENTER_PRIOR))
-            init.copy_(module.bias, bias)  # type: ignore[arg-type]  # it has a bias
+            begin_heads(module)
 
     @can_return_tuple
     def forward(

@@ -1,6 +1,8 @@
 """Builds with real workers: reproducible, resumable, and clear about what went wrong."""
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -108,3 +110,9 @@ def test_an_error_in_a_worker_stops_the_build(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(OSError, match=r"No space left on device: .*train-00000\.parquet"):
         build_family("clevr", tmp_path, splits=("train",), workers=1, **{**TINY, "num_scenes": 40})
     assert len(list(tmp_path.glob("started-*"))) < 10
+
+
+def test_planning_a_build_loads_neither_blender_nor_torch_nor_mesh_readers() -> None:
+    code = "import sys, dataset_builders.build; print({'bpy', 'torch', 'trimesh'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

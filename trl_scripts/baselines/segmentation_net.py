@@ -5,7 +5,6 @@ class it belongs to; `instance_decoding` makes instances of that. The published 
 ResNet-50-FPN that knows the same composite classes, one for each combination of colour, material and shape.
 """
 
-import math
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -17,7 +16,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 
 from modeling_igllm.modeling_scene_tower import ConvNorm, ResidualBlock
-from trl_scripts.tower_pretraining import CENTER_PRIOR, HEAD_STD
+from trl_scripts.tower_pretraining import begin_heads
 
 PIXEL_SCALE = 255.0
 NUM_OFFSETS = 2
@@ -93,10 +92,7 @@ class SegmentationNet(PreTrainedModel):
         """He initialisation; heads that begin near zero, with the centre prior as the first bias."""
         super()._init_weights(module)
         if isinstance(module, SegmentationHeads):
-            init.normal_(module.weight, std=HEAD_STD)
-            bias = torch.zeros(module.out_channels)
-            bias[0] = math.log(CENTER_PRIOR / (1 - CENTER_PRIOR))
-            init.copy_(module.bias, bias)  # type: ignore[arg-type]  # it has a bias
+            begin_heads(module)
         elif isinstance(module, nn.Conv2d):
             init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 

@@ -4,7 +4,6 @@ import copy
 import io
 import json
 import logging
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -235,16 +234,6 @@ def test_deep_copies_are_whole_and_independent(name: str) -> None:
     for parameter in twin.parameters():
         parameter.data.zero_()
     assert torch.equal(model.generate_scene(**prompts(name), max_new_tokens=60).sequences, expected)
-
-
-@every_case
-def test_a_model_can_be_sent_to_another_process(name: str) -> None:
-    # Before its first pass: transformers' towers then get hooks that cannot be pickled.
-    model = make_grammatical(name)
-    twin = pickle.loads(pickle.dumps(model))
-    assert_same_weights(twin, model)
-    output, expected = (each.generate_scene(**prompts(name), max_new_tokens=60) for each in (twin, model))
-    assert torch.equal(output.sequences, expected.sequences)
 
 
 def test_a_loaded_model_is_in_evaluation_mode_and_can_be_trained(tmp_path: Path) -> None:
