@@ -28,6 +28,7 @@ def train_ns_vqa(run: Run, recipe: Recipe, folders: Folders) -> Trained:
     """
     options = dict(run.ns_vqa or {})
     answering = {name: options.pop(name) for name in ("masks", "attributes")}
+    threshold = float(options.pop("score_threshold", SCORE_THRESHOLD))
     folder = folders.runs / run.training_name
     arguments = ns_vqa_arguments(options, run, recipe, folders, folder)
     start = time.monotonic()
@@ -35,7 +36,8 @@ def train_ns_vqa(run: Run, recipe: Recipe, folders: Folders) -> Trained:
     minutes = (time.monotonic() - start) / 60
     model = NSVQA.load(folder)
     parameters = sum(net.num_parameters() for net in (model.segmentation, model.attributes))
-    return Trained(_answer(model, recipe, folders, **answering), parameters, steps=0, minutes=minutes)
+    answer = _answer(model, recipe, folders, score_threshold=threshold, **answering)
+    return Trained(answer, parameters, steps=0, minutes=minutes)
 
 
 def ns_vqa_arguments(
@@ -57,9 +59,11 @@ def ns_vqa_arguments(
     return arguments
 
 
-def _answer(model: NSVQA, recipe: Recipe, folders: Folders, masks: str, attributes: str) -> Callable[[str], list[str]]:
+def _answer(
+    model: NSVQA, recipe: Recipe, folders: Folders, masks: str, attributes: str, score_threshold: float
+) -> Callable[[str], list[str]]:
     settings = Namespace(
-        batch_size=recipe.eval_batch_size, device="cpu", score_threshold=SCORE_THRESHOLD, attributes=attributes
+        batch_size=recipe.eval_batch_size, device="cpu", score_threshold=score_threshold, attributes=attributes
     )
 
     def answer(split: str) -> list[str]:

@@ -238,8 +238,8 @@ def _check(recipe: Recipe) -> None:
                 f"arms.{name} names the tower {tower!r}: towers has {', '.join(recipe.towers) or 'none'}"
             )
         baseline = options.get("ns_vqa")
-        if baseline is not None and not {"recipe", "masks", "attributes"} <= _mapping(baseline, name).keys():
-            raise _RecipeError(f"arms.{name}.ns_vqa needs recipe, masks and attributes, got {baseline!r}")
+        if baseline is not None:
+            _check_baseline(f"arms.{name}.ns_vqa", _mapping(baseline, name))
     for name, plan in recipe.towers.items():
         if (plan.checkpoint is None) == (plan.recipe is None):
             raise _RecipeError(f"towers.{name} needs either checkpoint or recipe")
@@ -250,6 +250,14 @@ def _check(recipe: Recipe) -> None:
     for plot in recipe.plots:
         if plot not in PLOTS:
             raise _RecipeError(f"plots names {plot!r}: choose from {', '.join(PLOTS)}")
+
+
+def _check_baseline(place: str, options: dict[str, Any]) -> None:
+    if not {"recipe", "masks", "attributes"} <= options.keys():
+        raise _RecipeError(f"{place} needs recipe, masks and attributes, got {options!r}")
+    threshold = options.get("score_threshold", 0.9)
+    if not isinstance(threshold, float) or not 0 <= threshold < 1:
+        raise _RecipeError(f"{place}.score_threshold must be a number from 0.0 to below 1, got {threshold!r}")
 
 
 def _named_splits(recipe: Recipe) -> dict[str, list[str]]:

@@ -15,6 +15,7 @@ from trl_scripts.experiments.smoke import make_smoke
 from trl_scripts.experiments.towers import parse_size
 
 PUBLISHED = sorted((RECIPES / "experiments" / "published").glob("*.yaml"))
+ANSWERING = {"masks", "attributes", "score_threshold"}
 FOLDERS = Folders(Path("data"), Path("out"), "name")
 
 
@@ -31,7 +32,7 @@ def test_every_option_of_the_projects_recipes_is_known(path: Path) -> None:
                 arguments, training, _ = sft_arguments(run, recipe, FOLDERS)
                 assert (arguments.dataset_config, training.seed) == (recipe.data.family, run.seed)
             else:
-                options = {name: run.ns_vqa[name] for name in run.ns_vqa if name not in ("masks", "attributes")}
+                options = {name: run.ns_vqa[name] for name in run.ns_vqa if name not in ANSWERING}
                 assert ns_vqa_arguments(options, run, recipe, FOLDERS, Path("out")).seed == run.seed
 
 
