@@ -108,7 +108,7 @@ class Recipe:
         training: options of `sft.py` that all arms share; `recipe` in it is a file in `recipes/` they are put over.
         arms: name -> further options of `sft.py`; `tower` names one of `towers`, `seeds` are this arm's own. Or with
             `ns_vqa`: `masks` (predicted, true), `attributes` (composite, own), `recipe` and further options of
-            `train_ns_vqa.py`.
+            `train_ns_vqa.py`; `score_threshold` (0.9) is the least score of a detection.
         train_sizes: the arms are run with each of these numbers of training scenes; with all when empty.
         splits: where the trained models are scored.
         scores: columns of the tables, keys of the metric without `strict/`.
@@ -252,7 +252,7 @@ def _check(recipe: Recipe) -> None:
             raise _RecipeError(f"plots names {plot!r}: choose from {', '.join(PLOTS)}")
 
 
-def _check_baseline(place: str, options: dict[str, Any]) -> None:
+def _check_baseline(place: str, options: Mapping[str, Any]) -> None:
     if not {"recipe", "masks", "attributes"} <= options.keys():
         raise _RecipeError(f"{place} needs recipe, masks and attributes, got {options!r}")
     threshold = options.get("score_threshold", 0.9)
