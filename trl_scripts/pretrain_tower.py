@@ -23,6 +23,8 @@ from trl import TrlParser
 from modeling_igllm.image_processing_igllm import IGLLMImageProcessor
 from trl_scripts.errors import CommandError
 from trl_scripts.image_augmentation import family_augmentation
+from trl_scripts.mirrored_rows import with_mirrored
+from trl_scripts.run_clock import RunClock
 from trl_scripts.tower_dataset import TowerCollator, TowerDataset, scene_shapes
 from trl_scripts.tower_pretraining import SceneTowerForPreTraining, TowerPreTrainingConfig
 from trl_scripts.tower_scores import score_tower
@@ -37,8 +39,9 @@ MANY_EPOCHS = 1_000_000
 class TowerArguments:
     """What the tower is and learns from.
 
-    `dataset` is a folder or Hub repository made by `igllm build`; `max_train_scenes` takes the first ones only. The
-    scores are of `eval_splits` of `eval_dataset` and `eval_config`, by default those that are learned from.
+    `dataset` is a folder or Hub repository made by `igllm build`; `max_train_scenes` takes the first ones only,
+    `mirror` adds the mirror image of each (CLEVR's families). The scores are of `eval_splits` of `eval_dataset` and
+    `eval_config`, by default those that are learned from.
     `color_supervision` is "name" (palette names and RGB) or "rgb". `minutes` and `ema_decay` are those of
     `TowerTrainer`.
     """
@@ -50,6 +53,7 @@ class TowerArguments:
     eval_config: str | None = None
     eval_splits: list[str] = field(default_factory=lambda: ["val_id"])
     max_train_scenes: int | None = None
+    mirror: bool = False
     image_height: int = 120
     image_width: int = 160
     color_supervision: Literal["name", "rgb"] = "name"
@@ -85,6 +89,8 @@ def train(arguments: TowerArguments, training_arguments: TrainingArguments) -> d
     rows = load_dataset(arguments.dataset, arguments.dataset_config, split=arguments.train_split)
     if arguments.max_train_scenes is not None:
         rows = rows.select(range(min(arguments.max_train_scenes, len(rows))))
+    if arguments.mirror:
+        rows = with_mirrored(rows)
     size = [arguments.image_height, arguments.image_width]
     config = TowerPreTrainingConfig(
         image_size=size, color_supervision=arguments.color_supervision, shapes=scene_shapes(rows)
@@ -100,6 +106,7 @@ def train(arguments: TowerArguments, training_arguments: TrainingArguments) -> d
         ),
         minutes=arguments.minutes,
         ema_decay=arguments.ema_decay,
+        callbacks=[RunClock()],
     )
     output = Path(str(training_arguments.output_dir))
     trainer.train(resume_from_checkpoint=last_whole_checkpoint(output))

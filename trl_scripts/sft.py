@@ -30,6 +30,8 @@ from trl_scripts.fit_number_ranges import fit_number_ranges
 from trl_scripts.hub_trainer import prepare_push
 from trl_scripts.image_augmentation import family_augmentation
 from trl_scripts.lora import lora_config, model_settings, quantization_config
+from trl_scripts.mirrored_rows import with_mirrored
+from trl_scripts.run_clock import RunClock
 from trl_scripts.scene_collator import SceneCollator, answer_lengths, row_scenes
 from trl_scripts.scene_rows import load_scene_rows
 from trl_scripts.scene_trainer import SceneSFTTrainer
@@ -42,6 +44,7 @@ from trl_scripts.whole_checkpoints import last_whole_checkpoint, one_line_if_unw
 class SceneArguments:
     """What is trained on what.
 
+    `mirror` adds the mirror image of every training scene (CLEVR's families; mirrored_rows.py).
     `feature_cache` is a folder for the frozen tower's features (computed once; `feature_copies` differently augmented
     versions of every image); without it images go through the tower in every step. `number_head`, `scale_numbers`
     (each quantity by its range in the training scenes; "binned" needs it), `feed_numbers_back` and `rotation` are for
@@ -59,6 +62,7 @@ class SceneArguments:
     train_split: str = "train"
     eval_split: str = "val_id"
     max_train_scenes: int | None = None
+    mirror: bool = False
     max_eval_scenes: int | None = 200
     number_head: NumberHead = "tanh_mlp_gelu"
     scale_numbers: bool = False
@@ -84,7 +88,7 @@ def main(command_line: Sequence[str] | None = None) -> int:
     try:
         if training_arguments.push_to_hub:
             prepare_push(training_arguments, model_arguments.use_peft)  # the trainer would find out hours later
-        train(arguments, training_arguments, model_arguments)
+        train(arguments, training_arguments, model_arguments, [RunClock()])
     except CommandError as error:
         bar_end = "" if training_arguments.disable_tqdm else "\n"
         print(f"{bar_end}sft.py: {error}", file=sys.stderr)
@@ -107,8 +111,14 @@ def train(
         CommandError: if the dataset is broken, the loss NaN, the disk full, or the Hub out of reach or refusing.
     """
     set_seed(training_arguments.seed)  # a new model's weights are drawn before there is a trainer
-    train_rows = _load_rows(arguments, arguments.train_split, arguments.max_train_scenes)
-    eval_rows = _load_rows(arguments, arguments.eval_split, arguments.max_eval_scenes)
+    train_rows = load_scene_rows(
+        arguments.dataset, arguments.dataset_config, arguments.train_split, arguments.max_train_scenes
+    )
+    train_scenes = len(train_rows)
+    train_rows = _number(with_mirrored(train_rows) if arguments.mirror else train_rows)
+    eval_rows = _number(
+        load_scene_rows(arguments.dataset, arguments.dataset_config, arguments.eval_split, arguments.max_eval_scenes)
+    )
     model, processor = _load_model(arguments, model_arguments, train_rows)
     if arguments.float_w is not None:
         model.config.float_w = arguments.float_w
@@ -124,7 +134,7 @@ def train(
         # Features take the place of images; each row keeps the number under which its features are stored.
         train_rows = train_rows.remove_columns("image")
     # A fine-tune has the number head of its base, whatever the arguments say.
-    used = {**asdict(arguments), "number_head": model.config.number_head, "train_scenes": len(train_rows)}
+    used = {**asdict(arguments), "number_head": model.config.number_head, "train_scenes": train_scenes}
     used |= model_settings(model_arguments)
     trainer = SceneSFTTrainer(
         origin=read_origin(used),
@@ -190,8 +200,8 @@ def _cache_features(
         return cache_features(rows, model, processor, folder, copies, augmentation, training_arguments.device)
 
 
-def _load_rows(arguments: SceneArguments, split: str, limit: int | None) -> Dataset:
-    rows = load_scene_rows(arguments.dataset, arguments.dataset_config, split, limit)
+def _number(rows: Dataset) -> Dataset:
+    """With a column that says which row it is, whatever the order that a sampler draws."""
     return rows.add_column("index", list(range(len(rows))))
 
 

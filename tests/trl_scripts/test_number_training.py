@@ -166,6 +166,16 @@ def test_the_script_trains_digit_text_with_the_number_token_loss(tmp_path: Path)
 
 
 @pytest.mark.usefixtures("own_cache")
+def test_the_script_trains_on_mirror_images_too(tmp_path: Path) -> None:
+    switches = {"mirror": True, "feature_cache": str(tmp_path / "features"), "num_train_epochs": 1, "max_steps": -1}
+    assert run_sft(tmp_path, tower=str(save_tower(tmp_path / "tower")), **switches) == 0
+    used = json.loads((tmp_path / "out" / "scene_arguments.json").read_text())
+    state = json.loads((tmp_path / "out" / "trainer_state.json").read_text())
+    assert used["train_scenes"] == 4 and used["mirror"]
+    assert state["global_step"] * state["train_batch_size"] == 2 * used["train_scenes"]
+
+
+@pytest.mark.usefixtures("own_cache")
 def test_a_fine_tune_cannot_change_what_its_numbers_mean(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="leave out --scale_numbers"):
         run_sft(tmp_path, model_name_or_path="any", scale_numbers=True)
