@@ -1,4 +1,4 @@
-"""What a run reports while it trains: lines of progress, its clock, and scores along the way."""
+"""What a run reports while it trains: lines of progress, and scores along the way."""
 
 import sys
 import time
@@ -8,28 +8,8 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 Scores = dict[str, float | None]
-SECONDS = "elapsed_seconds"
 CURVE = "curve"
 _SECONDS_BETWEEN_LINES = 30.0
-
-
-class RunClock(TrainerCallback):
-    """Notes the seconds of training in every entry of the trainer's log, those before a kill included.
-
-    What was done after the last checkpoint before a kill is done again and counts once.
-    """
-
-    def __init__(self) -> None:
-        self.start = 0.0
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        before = next((entry[SECONDS] for entry in reversed(state.log_history) if SECONDS in entry), 0.0)
-        self.start = time.monotonic() - before
-
-    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        state.log_history[-1][SECONDS] = time.monotonic() - self.start
 
 
 class ProgressLines(TrainerCallback):

@@ -6,6 +6,7 @@ from typing import Any
 from .results import Results
 
 REPRODUCED = "reproduced: the intervals are apart in every seed"
+REPRODUCED_ONCE = "reproduced in one seed: the intervals are apart"
 DIRECTION = "same direction, but the intervals overlap"
 MIXED = "same direction on average, but not in every seed"
 GAP_CLOSES = "same direction: the gap is smaller"
@@ -34,7 +35,7 @@ def judge(claim: dict[str, Any], results: Results | None) -> tuple[str, str]:
     sign = 1 if claim["higher"] else -1
     gains = [sign * (better[0] - worse[0]) for _, better, worse in pairs]
     if all(_apart(better, worse, claim["higher"]) for _, better, worse in pairs):
-        verdict = REPRODUCED
+        verdict = REPRODUCED if len(pairs) > 1 else REPRODUCED_ONCE
     elif sum(gains) <= 0:
         verdict = NOT_REPRODUCED
     else:

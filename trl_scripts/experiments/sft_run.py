@@ -11,8 +11,9 @@ from modeling_igllm import IGLLMForSceneProgram, IGLLMProcessor
 
 from ..evaluation import metric_text
 from ..inference import Predictor
+from ..run_clock import SECONDS, RunClock
 from ..sft import train
-from .callbacks import CURVE, SECONDS, CurveScores, ProgressLines, RunClock, Scores
+from .callbacks import CURVE, CurveScores, ProgressLines, Scores
 from .data import load_rows
 from .plan import Folders, Run, sft_arguments
 from .recipe import Curve, Recipe

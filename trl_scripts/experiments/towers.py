@@ -29,7 +29,8 @@ def make_tower(name: str, plan: TowerPlan, dataset: Path, family: str, out: Path
         CommandError: if the folder holds another tower, or the pre-training fails.
     """
     folder = out / name
-    made_from = json.loads(json.dumps(asdict(plan)))
+    # Experiments may say of the same tower in other words what it has seen.
+    made_from = json.loads(json.dumps({name: value for name, value in asdict(plan).items() if name != "seen"}))
     if (folder / _REPORT).is_file():
         if json.loads((folder / _REPORT).read_text())["made_from"] != made_from:
             raise CommandError(f"{folder} holds a tower made from another recipe: remove it or choose another --out")
