@@ -42,8 +42,8 @@ class TowerArguments:
     `dataset` is a folder or Hub repository made by `igllm build`; `max_train_scenes` takes the first ones only,
     `mirror` adds the mirror image of each (CLEVR's families). The scores are of `eval_splits` of `eval_dataset` and
     `eval_config`, by default those that are learned from.
-    `color_supervision` is "name" (palette names and RGB) or "rgb". `minutes` and `ema_decay` are those of
-    `TowerTrainer`.
+    `color_supervision` is "name" (palette names and RGB) or "rgb". `regression_beta` is that of
+    `TowerPreTrainingConfig`, `minutes` and `ema_decay` are those of `TowerTrainer`.
     """
 
     dataset: str = field(metadata={"help": "Folder or Hub repository of built scenes."})
@@ -57,6 +57,7 @@ class TowerArguments:
     image_height: int = 120
     image_width: int = 160
     color_supervision: Literal["name", "rgb"] = "name"
+    regression_beta: float = 1.0
     augment: bool = True
     minutes: float | None = None
     ema_decay: float = 0.999
@@ -93,7 +94,10 @@ def train(arguments: TowerArguments, training_arguments: TrainingArguments) -> d
         rows = with_mirrored(rows)
     size = [arguments.image_height, arguments.image_width]
     config = TowerPreTrainingConfig(
-        image_size=size, color_supervision=arguments.color_supervision, shapes=scene_shapes(rows)
+        image_size=size,
+        color_supervision=arguments.color_supervision,
+        shapes=scene_shapes(rows),
+        regression_beta=arguments.regression_beta,
     )
     image_processor = IGLLMImageProcessor(size={"height": size[0], "width": size[1]})
     augmentation = family_augmentation(arguments.dataset_config, image_processor.image_mean)

@@ -40,9 +40,13 @@ class TowerPreTrainingConfig(SceneTowerConfig):
     Args:
         shapes (`list[str]`, defaults to CLEVR's three):
             Shapes or categories of the training scenes.
+        regression_beta (`float`, defaults to 1.0):
+            Error at which the loss of values turns from squared to absolute, in the units of the target. Below the
+            errors that are usual (0.1 m), a small error counts as much as a large one.
     """
 
     shapes: list[str] | tuple[str, ...] = SHAPES
+    regression_beta: float = 1.0
 
 
 @dataclass
@@ -119,23 +123,24 @@ class SceneTowerForPreTraining(SceneTowerPreTrainedModel):
         if unknown := targets.keys() - predictions.keys():
             raise ValueError(f"there is no head for {', '.join(unknown)}; the heads are {', '.join(predictions)}.")
         losses = {
-            name: target_loss(name, predictions[name], target)
+            name: target_loss(name, predictions[name], target, self.config.regression_beta)
             for name, target in targets.items()
             if name != "color" or self.config.color_supervision == "name"
         }
         return SceneTowerPreTrainingOutput(torch.stack(list(losses.values())).sum(), losses, predictions)
 
 
-def target_loss(name: str, prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+def target_loss(name: str, prediction: torch.Tensor, target: torch.Tensor, beta: float = 1.0) -> torch.Tensor:
     """Loss of one target by its name.
 
-    Focal for the heat map, cross-entropy for classes, binary cross-entropy for the silhouette, smooth L1 for values.
+    Focal for the heat map, cross-entropy for classes, binary cross-entropy for the silhouette, smooth L1 with `beta`
+    for values.
     """
     if name == "heatmap":
         return center_focal_loss(prediction[:, 0], target)
     if name in CLASSES:
         return class_loss(prediction, target)
-    return silhouette_loss(prediction, target) if name == "silhouette" else regression_loss(prediction, target)
+    return silhouette_loss(prediction, target) if name == "silhouette" else regression_loss(prediction, target, beta)
 
 
 def center_focal_loss(logits: torch.Tensor, heatmap: torch.Tensor) -> torch.Tensor:
@@ -159,7 +164,7 @@ def silhouette_loss(logits: torch.Tensor, silhouette: torch.Tensor) -> torch.Ten
     return total / asked.sum().clamp(min=1)
 
 
-def regression_loss(values: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+def regression_loss(values: torch.Tensor, targets: torch.Tensor, beta: float = 1.0) -> torch.Tensor:
     """Smooth L1 of values (B, C, H, W) over the targets that are not NaN; 0 without any."""
     asked = ~torch.isnan(targets)
-    return F.smooth_l1_loss(values[asked], targets[asked], reduction="sum") / asked.sum().clamp(min=1)
+    return F.smooth_l1_loss(values[asked], targets[asked], reduction="sum", beta=beta) / asked.sum().clamp(min=1)
