@@ -105,7 +105,8 @@ def _towers(results: Results) -> list[str]:
     rows = []
     for name, tower in results["towers"].items():
         scores = ", ".join(f"{key} {show_number(value)}" for key, value in tower["scores"].items())
-        rows.append([f"`{name}`", results["recipe"]["towers"][name]["seen"], f"{tower['minutes']:.1f}", scores or "n/a"])
+        seen = results["recipe"]["towers"][name]["seen"]
+        rows.append([f"`{name}`", seen, f"{tower['minutes']:.1f}", scores or "n/a"])
     if not rows:
         return []
     sections = ["## Towers", table(["tower", "what it has seen", "minutes", "scores at true centres"], rows)]
