@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from PIL import Image
+
 from .scene_grammar import FixedSlot, SceneGrammar, WordSlot
 from .terminals import Terminal, encode_terminal
 
@@ -32,7 +34,7 @@ def check_processor_fits(config: "IGLLMConfig", processor: "IGLLMProcessor") -> 
         "num_token_id": (processor.num_token_id, number_token),
         "image_token_id": (processor.image_token_id, config.image_token_index),
         "num_image_tokens": (processor.num_image_tokens, config.image_seq_length),
-        "size of images": (_processor_size(processor), _model_size(config)),
+        "size of images": (_processed_size(processor), _model_size(config)),
     }
     for name, (has, wants) in expected.items():
         if has != wants:
@@ -46,10 +48,11 @@ def _misfit(processor: "IGLLMProcessor", has: str, wants: str) -> ValueError:
     return ValueError(f"the processor of {folder!r} does not fit the model: {has}, the model has {wants}; {_MEND}")
 
 
-def _processor_size(processor: "IGLLMProcessor") -> tuple[int, int] | None:
-    """(height, width) of what the processor makes of an image; None if its image processor says it otherwise."""
-    size = processor.image_processor.size
-    return (size["height"], size["width"]) if size.get("height") and size.get("width") else None
+def _processed_size(processor: "IGLLMProcessor") -> tuple[int, int]:
+    """(height, width) of what the processor makes of an image, tried out: some resize, others crop in the end."""
+    pixel_values = processor.image_processor(Image.new("RGB", (64, 64)), return_tensors="np")["pixel_values"]
+    height, width = pixel_values.shape[-2:]
+    return height, width
 
 
 def _model_size(config: "IGLLMConfig") -> tuple[int, int]:

@@ -19,7 +19,7 @@ from transformers.modeling_outputs import ModelOutput
 from .answer_rows import AnswerRow, Question, Sampling
 from .drafting import Drafter
 from .grammar_automaton import GrammarAutomaton, ProgramCursor
-from .roomy_cache import make_roomy_cache
+from .roomy_cache import attention_window, make_roomy_cache
 from .vocabulary import MAX_NUMBER, NO_QUANTITY
 
 
@@ -74,6 +74,7 @@ class SceneDecoder:
         self.rows: list[AnswerRow] = []  # those that are not done
         self.mask = torch.empty(0)  # (rows, columns of the cache)
         self.cache = make_roomy_cache(model.config.text_config)
+        self.window = attention_window(self.cache)
 
     def decode(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **images: Any) -> SceneDecodeOutput:
         """Answer the prompts (B, L), left-padded; `images` as for `forward`."""
@@ -117,6 +118,12 @@ class SceneDecoder:
         inputs = {"input_ids": ids.to(device), "position_ids": (starts[:, None] + torch.arange(width)).to(device)}
         lengths = torch.tensor([len(feed) for feed in feeds])
         self.mask = torch.cat([self.mask, (torch.arange(width) < lengths[:, None]).to(self.mask)], dim=1)
+        if self.mask.shape[1] > self.window:
+            raise ValueError(
+                f"generate_scene needs {self.mask.shape[1]} columns, rejected guesses and padding included, and the "
+                f"language model looks back on {self.window} (sliding_window): lower max_new_tokens, or call generate "
+                "with a GrammarLogitsProcessor"
+            )
         if prompt:
             inputs = {name: torch.cat([prompt[name], inputs[name]], dim=1) for name in inputs}
         if self.feeds_back:
@@ -235,7 +242,7 @@ class SceneDecoder:
         sequences = torch.cat([input_ids, torch.tensor(answers).to(input_ids)], dim=1)
         result = SceneDecodeOutput(
             sequences=sequences,
-            truncated=torch.tensor([bool(row.is_truncated) for row in rows]),
+            truncated=torch.tensor([bool(row.is_truncated) for row in rows], device=input_ids.device),
             word_probabilities=[row.probabilities[: row.cursor.num_objects] for row in rows],
             num_passes=self.num_passes,
         )
@@ -247,8 +254,9 @@ class SceneDecoder:
                     quantities[index, start + place] = row.quantities[place]
                     values[index, start + place], stds[index, start + place] = value, deviation
             known_stds = stds if self.model.numeric_head.has_stds else None
-            numbers, result.number_stds = self.model.to_program_units(values, known_stds, quantities)
-            result.numbers = numbers.clamp(-MAX_NUMBER, MAX_NUMBER)
+            numbers, stds = self.model.to_program_units(values, known_stds, quantities)
+            result.numbers = numbers.clamp(-MAX_NUMBER, MAX_NUMBER).to(input_ids.device)
+            result.number_stds = None if stds is None else stds.to(input_ids.device)
         return result
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .scene_program import ClevrObject, PosedObject, SceneObject, SceneProgram
+from .scene_program import ClevrObject, PosedObject, SceneObject, SceneProgram, check_same_kind
 from .terminals import Terminal, decode_terminals, encode_terminal, number_token_id, program_terminals
 from .vocabulary import COLORS, MATERIALS, NUM_TOKEN, SHAPES, SIZES
 
@@ -90,6 +90,21 @@ class SceneGrammar:
         if (self.num_token_id is None) == (self.digits is None):
             raise ValueError("numbers are either the one token num_token_id or written by digits: give one of the two")
 
+    @property
+    def last_token_id(self) -> int:
+        """The largest token id that its programs may hold."""
+        ids = {*self.prefix, *self.suffix}
+        if self.num_token_id is not None:
+            ids.add(self.num_token_id)
+        if self.digits is not None:
+            ids.update(self.digits.lead, self.digits.texts)
+        for slot in (slot for form in self.forms for slot in form):
+            if isinstance(slot, FixedSlot):
+                ids.update(slot.token_ids)
+            elif isinstance(slot, WordSlot):
+                ids.update(*slot.choices.values())
+        return max(ids)
+
     @classmethod
     def from_scenes(
         cls,
@@ -114,19 +129,22 @@ class SceneGrammar:
             num_token: The token for `[NUM]`, where numbers are `"token"`.
 
         Raises:
-            ValueError: If there is no object in `scenes`, or the tokenizer cannot write a word or text of theirs.
+            ValueError: If there is no object in `scenes`, or objects of several families, or the tokenizer cannot
+                write a word or text of theirs.
         """
         programs = list(scenes)
         objects = [item for program in programs for item in program]
         if not objects:
             raise ValueError("cannot tell the statement of a family from scenes without objects")
+        for item in objects:
+            check_same_kind(objects[0], item)
         write = _TerminalWriter(tokenizer, num_token)
         words = _words(objects)
         forms = tuple(_form(item, numbers, words, write) for item in _one_of_each_form(objects))
         is_signed = numbers == "char" and isinstance(objects[0], ClevrObject | PosedObject)
         return cls(
             forms=forms,
-            max_objects=max_objects or max(len(program) for program in programs),
+            max_objects=max(len(program) for program in programs) if max_objects is None else max_objects,
             prefix=write.fixed(prefix) if prefix else (),
             suffix=((*write.fixed(suffix),) if suffix else ()) + (int(tokenizer.eos_token_id),),
             num_token_id=write.number_id() if numbers == "token" else None,

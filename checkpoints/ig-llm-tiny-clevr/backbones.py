@@ -71,9 +71,12 @@ def load_language_model(text: Backbone) -> PreTrainedModel:
             weights.
         `OSError`: If there is no such checkpoint.
     """
-    if isinstance(text, PreTrainedConfig):
-        return AutoModelForCausalLM.from_config(text)
-    model = text if isinstance(text, PreTrainedModel) else _load_complete(AutoModelForCausalLM, text)
+    if isinstance(text, PreTrainedModel):
+        model = text
+    elif isinstance(text, PreTrainedConfig):
+        model = AutoModelForCausalLM.from_config(text)
+    else:
+        model = _load_complete(AutoModelForCausalLM, text)
     output_layer = model.get_output_embeddings()
     if not isinstance(output_layer, nn.Linear) or output_layer.bias is not None:
         raise ValueError(

@@ -223,7 +223,7 @@ class SceneGenerationMixin(NumericHeadMixin, GenerationMixin):
             name: BaseModelOutputWithPooling(
                 pooler_output=[encoded.pooler_output[row] for row in rows.tolist()]  # type: ignore[arg-type]
             )
-            for name, encoded in kwargs.get("mm_encoder_outputs", {}).items()
+            for name, encoded in (kwargs.get("mm_encoder_outputs") or {}).items()
         }
         quantities = self._number_quantities(result.sequences, input_ids.shape[1])
         numbers, stds = self._read_finished(result.sequences, attention_mask, quantities, mm_encoder_outputs=images)

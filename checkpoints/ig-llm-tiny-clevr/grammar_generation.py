@@ -55,8 +55,9 @@ class GrammarLogitsProcessor(LogitsProcessor):
 
     def __init__(self, automaton: GrammarAutomaton, prompt_length: int, max_new_tokens: int):
         self.prompt_length = prompt_length
+        self.begin = ProgramCursor.begin(automaton, max_new_tokens)
         # Where the answers of the step before stood: beams change rows, so they are known by their tokens.
-        self.cursors: dict[tuple[int, ...], ProgramCursor] = {(): ProgramCursor.begin(automaton, max_new_tokens)}
+        self.cursors: dict[tuple[int, ...], ProgramCursor] = {}
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
         """Set the scores (B, V) of tokens that may not come next to minus infinity."""
@@ -71,6 +72,8 @@ class GrammarLogitsProcessor(LogitsProcessor):
         return masked  # type: ignore[return-value]
 
     def _cursor(self, answer: tuple[int, ...]) -> ProgramCursor:
+        if not answer:
+            return self.begin
         if answer in self.cursors:
             return self.cursors[answer]
         before = self.cursors[answer[:-1]]
@@ -83,6 +86,8 @@ class GrammarGenerationMixin:
     """Decoding that cannot leave the grammar, for [`IGLLMForSceneProgram`]."""
 
     config: Any
+    training: bool
+    is_activation_checkpointing: Any
     _automaton: tuple[dict[str, Any], GrammarAutomaton] | None = None
 
     def set_grammar(self, grammar: SceneGrammar) -> None:
@@ -96,8 +101,15 @@ class GrammarGenerationMixin:
                 f"the grammar's num_token_id={grammar.num_token_id} does not fit number_head="
                 f"{self.config.number_head!r} with num_token_id={self.config.num_token_id}"
             )
+        vocab_size = self.config.text_config.vocab_size
+        if grammar.last_token_id >= vocab_size:
+            raise ValueError(
+                f"the grammar has token {grammar.last_token_id}, the model's vocabulary {vocab_size} tokens: make the "
+                "grammar with the tokenizer of this model"
+            )
+        automaton = GrammarAutomaton.from_grammar(grammar)
         self.config.grammar = grammar.to_dict()
-        _ = self.grammar_automaton
+        self._automaton = self.config.grammar, automaton
 
     @property
     def grammar_automaton(self) -> GrammarAutomaton:
@@ -143,23 +155,22 @@ class GrammarGenerationMixin:
                 Draw choices instead of taking the best ones; numbers are never drawn.
             draft_choices (`int`, *optional*):
                 Choices guessed ahead for each row in each pass. By default 12 for one row, fewer for more, and always
-                that there is one more object. Results do not depend on it.
+                that there is one more object. Greedy results do not depend on it; nor do samples of one row, while
+                rows of a batch share the generator and draw from it in the order in which they come to choose.
 
         Raises:
-            `ValueError`: If the checkpoint has no grammar, the images are not one of the two, prompts end with
-                padding, `max_new_tokens` does not hold an empty program, logits or numbers are not finite, or the
-                attention is another one.
+            `ValueError`: If the checkpoint has no grammar, the images are not one of the two, there is no prompt,
+                prompts end with padding, `max_new_tokens` does not hold an empty program, logits or numbers are not
+                finite, the attention is another one, layers are of another kind or slide too soon, or the model is in
+                training with gradient checkpointing.
         """
-        attention = self.config.text_config._attn_implementation
-        if attention not in MASKED_ATTENTIONS:
-            raise ValueError(
-                f"generate_scene needs one of the attention implementations {MASKED_ATTENTIONS}, the language model "
-                f"has {attention!r}: call model.set_attn_implementation({MASKED_ATTENTIONS[0]!r})."
-            )
+        self._check_cache_can_be_masked()
         if (pixel_values is None) == (image_features is None):
             raise ValueError("generate_scene needs one of pixel_values and image_features.")
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
+        if not input_ids.numel():
+            raise ValueError(f"generate_scene needs prompts, got input_ids of shape {tuple(input_ids.shape)}.")
         if not attention_mask[:, -1].all():
             rows = attention_mask[:, -1].eq(0).nonzero().flatten().tolist()
             raise ValueError(f"generate_scene needs left-padded prompts; rows {rows} end with padding.")
@@ -173,6 +184,18 @@ class GrammarGenerationMixin:
         decoder = SceneDecoder(self, automaton, sampling, max_new_tokens, drafter)
         images = {"pixel_values": pixel_values} if image_features is None else {"image_features": image_features}
         return decoder.decode(input_ids, attention_mask, **images)
+
+    def _check_cache_can_be_masked(self) -> None:
+        attention = self.config.text_config._attn_implementation
+        if attention not in MASKED_ATTENTIONS:
+            raise ValueError(
+                f"generate_scene needs one of the attention implementations {MASKED_ATTENTIONS}, the language model "
+                f"has {attention!r}: call model.set_attn_implementation({MASKED_ATTENTIONS[0]!r})."
+            )
+        if self.training and self.is_activation_checkpointing:
+            raise ValueError(
+                "generate_scene needs the cache that gradient checkpointing switches off in training: model.eval()."
+            )
 
     @torch.no_grad()
     def generate_by_grammar(self, inputs: torch.Tensor | None = None, **kwargs: Any) -> ModelOutput | torch.Tensor:
@@ -192,10 +215,13 @@ class GrammarGenerationMixin:
             kwargs["input_ids"] = inputs
         if kwargs.keys() <= _SCENE_ARGUMENTS:
             return self.generate_scene(**kwargs)
-        kwargs.setdefault("max_new_tokens", self.generation_config.max_new_tokens)  # type: ignore[attr-defined]
-        processor = GrammarLogitsProcessor(
-            self.grammar_automaton, kwargs["input_ids"].shape[1], kwargs["max_new_tokens"]
-        )
+        own: Any = self.generation_config  # type: ignore[attr-defined]
+        room = kwargs.get("max_new_tokens", kwargs.get("generation_config", own).max_new_tokens)
+        # Prompts of embeddings are no part of the sequences.
+        prompt_length = kwargs["input_ids"].shape[1] if "input_ids" in kwargs else 0
+        # What is not given is the model's own, as in `generate`.
+        room = own.max_new_tokens if room is None else room
+        processor = GrammarLogitsProcessor(self.grammar_automaton, prompt_length, room)
         processors = LogitsProcessorList([*kwargs.pop("logits_processor", ()), processor])
         return type(self).generate(self, logits_processor=processors, **kwargs)  # type: ignore[attr-defined]
 

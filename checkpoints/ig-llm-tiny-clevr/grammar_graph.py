@@ -173,7 +173,8 @@ class Determinizer:
     def _bare_state(self, nodes: frozenset[int]) -> State:
         if nodes & self.terminal:
             raise ValueError("the tokenizer writes two different programs of the grammar by the same tokens")
-        attributes = {self.graph.attributes.get(node) for node in nodes}
+        # Fixed text has none: where a word may end or go on to be a longer one, the choice is about the word.
+        attributes = {self.graph.attributes[node] for node in nodes if node in self.graph.attributes}
         quantities = {self.graph.quantities.get(node) for node in nodes}
         return State(
             attribute=attributes.pop() if len(attributes) == 1 else None,

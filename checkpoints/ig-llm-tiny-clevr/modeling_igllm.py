@@ -45,7 +45,7 @@ class IGLLMPreTrainedModel(CompleteLoadingMixin, LlavaPreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """PyTorch's own initialisation for the numeric head: its scale follows the hidden size; else LLaVA's."""
+        """PyTorch's own for the weights of the numeric head, whose scale follows the hidden size; else LLaVA's."""
         super()._init_weights(module)
         if isinstance(module, NumericLinear):
             init.kaiming_uniform_(module.weight, a=5**0.5)

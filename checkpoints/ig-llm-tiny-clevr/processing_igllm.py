@@ -36,6 +36,7 @@ class IGLLMProcessor(ProcessorMixin):
     Args:
         image_processor ([`IGLLMImageProcessor`]): Or another image processor with `pixel_values` of one size.
         tokenizer ([`PreTrainedTokenizerFast`]): With pad and end tokens, `<image>`, and `[NUM]` if `numbers="token"`.
+        chat_template (`str`, *optional*): transformers' own field; `encode_prompt` and `encode_training` use none.
         num_image_tokens (`int`, defaults to 576): Placeholders per image; the model's `image_seq_length`.
         prompt (`str`): Text before the answer, with one `<image>` in it.
         answer_prefix, answer_suffix (`str`): Text around the program in the answer.
@@ -81,6 +82,9 @@ class IGLLMProcessor(ProcessorMixin):
         if not isinstance(image_token_id, int) or image_token_id == tokenizer.unk_token_id:
             raise ValueError(f"The tokenizer has no token {image_token!r}; add it as a special token.")
         self.image_token_id = image_token_id
+        for name, token_id in (("pad_token", tokenizer.pad_token_id), ("eos_token", tokenizer.eos_token_id)):
+            if token_id is None:
+                raise ValueError(f"The tokenizer has no {name}: batches are padded and answers end; set it.")
         self.num_token_id = number_token_id(tokenizer, num_token) if numbers == "token" else None
         super().__init__(image_processor, tokenizer, chat_template=chat_template)
 
@@ -128,7 +132,7 @@ class IGLLMProcessor(ProcessorMixin):
             raise ValueError("Give either images, or the batch_size of prompts for cached image features.")
         image_inputs = {} if images is None else self.image_processor(images, return_tensors="pt")
         prompt = torch.tensor(self.encode_prompt_text())
-        input_ids = prompt.repeat(batch_size or len(image_inputs["pixel_values"]), 1)
+        input_ids = prompt.repeat(len(image_inputs["pixel_values"]) if batch_size is None else batch_size, 1)
         return BatchFeature({"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids), **image_inputs})
 
     def encode_training(self, images: Any | None, scenes: Sequence[SceneProgram], **augmentation: Any) -> BatchFeature:
@@ -223,7 +227,7 @@ class IGLLMProcessor(ProcessorMixin):
     def _own_prompt_length(self, sequences: torch.Tensor) -> int:
         """Length of this processor's prompt, which must open every sequence."""
         prompt = self.encode_prompt_text()
-        if not (sequences[:, : len(prompt)].cpu() == torch.tensor(prompt)).all():
+        if sequences[:, : len(prompt)].tolist() != len(sequences) * [prompt]:
             raise ValueError("The sequences do not begin with this processor's own prompt: pass prompt_length.")
         return len(prompt)
 

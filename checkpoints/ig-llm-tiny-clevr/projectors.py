@@ -32,7 +32,7 @@ def build_projector(config: IGLLMConfig) -> nn.Module:
     if config.projector_type == "mlp2x_gelu":
         return MLPProjector(config)
     channels = config.vision_config.hidden_size * len(config.vision_feature_layers)
-    return LinearProjector(channels, config.text_config.hidden_size)
+    return LinearProjector(channels, config.text_config.hidden_size, bias=config.multimodal_projector_bias)
 
 
 __all__ = ["LinearProjector", "MLPProjector", "build_projector"]

@@ -1,9 +1,10 @@
 """A key-value cache with room to grow: what is new is copied into it, not all that was there before."""
 
+import math
 from typing import Any
 
 import torch
-from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
+from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
 
 class RoomyLayer(DynamicLayer):
@@ -41,10 +42,32 @@ def _room_for(states: torch.Tensor, columns: int) -> torch.Tensor:
 
 
 def make_roomy_cache(text_config: Any) -> Cache:
-    """The cache that transformers makes for this language model, its plain layers with room."""
+    """The cache that transformers makes for this language model, its plain layers with room.
+
+    Raises:
+        `ValueError`: If a layer keeps a state of what it has read: a rejected guess cannot be masked in it.
+    """
     cache = DynamicCache(config=text_config)
+    others = {type(layer).__name__ for layer in cache.layers} - {
+        DynamicLayer.__name__,
+        DynamicSlidingWindowLayer.__name__,
+    }
+    if others:
+        raise ValueError(
+            f"generate_scene needs a language model whose layers all keep keys and values; {text_config.model_type!r} "
+            f"has {', '.join(sorted(others))}: call generate with a GrammarLogitsProcessor"
+        )
     cache.layers = [RoomyLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
     return cache
 
 
-__all__ = ["RoomyLayer", "make_roomy_cache"]
+def attention_window(cache: Cache) -> float:
+    """Columns that every layer looks back on, `math.inf` if none of them slides.
+
+    A layer that slides counts columns, those that are masked included; as long as all fit, it sees what it should.
+    """
+    sliding = (layer for layer in cache.layers if isinstance(layer, DynamicSlidingWindowLayer))
+    return min((layer.sliding_window for layer in sliding), default=math.inf)
+
+
+__all__ = ["RoomyLayer", "attention_window", "make_roomy_cache"]

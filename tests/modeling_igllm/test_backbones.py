@@ -15,6 +15,7 @@ from transformers import (
     AutoModelForCausalLM,
     CLIPConfig,
     CLIPModel,
+    PhiConfig,
     PreTrainedConfig,
     ViTConfig,
 )
@@ -198,6 +199,27 @@ def test_a_language_model_without_an_output_layer_is_refused() -> None:
     processor = make_backbone_processor()
     with pytest.raises(ValueError, match="LlamaModel"):
         join(TOWERS["clip"], AutoModel.from_config(language_config(processor)), processor)
+
+
+@pytest.mark.parametrize("is_made", [True, False])
+def test_an_output_layer_with_a_bias_is_refused(is_made: bool) -> None:
+    processor = make_backbone_processor()
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 2}
+    text: Any = PhiConfig(**sizes, vocab_size=len(processor.tokenizer))
+    if is_made:
+        text = AutoModelForCausalLM.from_config(text)
+    with pytest.raises(ValueError, match=r"PhiForCausalLM .* without bias"):
+        join(TOWERS["clip"], text, processor)
+
+
+@pytest.mark.parametrize("projector_type", ["linear", "mlp2x_gelu"])
+def test_a_projector_has_a_bias_if_the_config_says_so(projector_type: str) -> None:
+    processor = make_backbone_processor()
+    for has_bias in (True, False):
+        fields = {"projector_type": projector_type, "multimodal_projector_bias": has_bias}
+        model = join(TOWERS["clip"], language_config(processor), processor, **fields)
+        names = [name for name, _ in model.model.multi_modal_projector.named_parameters()]
+        assert any("bias" in name for name in names) == has_bias
 
 
 @pytest.mark.parametrize(("layer", "fits"), [(-4, True), (3, True), (-5, False), (4, False)])

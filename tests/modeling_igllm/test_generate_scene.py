@@ -1,5 +1,6 @@
 """Decoding under the grammar: equal to the slow way, in few passes, and never without a program."""
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,10 @@ import torch
 from transformers import AutoModelForImageTextToText, LogitsProcessorList
 
 from benchmarks.llama_tokenizer import make_llama_tokenizer
-from modeling_igllm import IGLLMForSceneProgram, IGLLMProcessor
+from modeling_igllm import COLORS, IGLLMForSceneProgram, IGLLMProcessor, PosedObject, Rotation, SceneProgram
 from modeling_igllm.grammar_generation import CUSTOM_GENERATE_FILE, GrammarLogitsProcessor
 from modeling_igllm.scene_decoding import SceneDecodeOutput
+from modeling_igllm.scene_grammar import FixedSlot
 
 ROOM = 200
 RANGES = {"x": [-3, 3], "y": [-3.0, 3.0], "z": [0, 1], "rotation": [0.0, 1.5708]}
@@ -164,7 +166,8 @@ def test_limits_are_said_and_the_program_still_parses() -> None:
         predictions = processor.decode_scene(output.sequences, output.numbers)
         for prediction, truncated, count in zip(predictions, output.truncated.tolist(), counts, strict=True):
             assert prediction.error is None
-            assert truncated == (len(prediction.scene) < count or (len(prediction.scene) == 6 and truncated))
+            assert len(prediction.scene) < 6  # tokens are the only limit here
+            assert truncated == (len(prediction.scene) < count)
     assert output.sequences.shape[1] <= inputs["input_ids"].shape[1] + 60
 
 
@@ -217,6 +220,50 @@ def test_damaged_weights_are_no_program() -> None:
 def test_a_model_without_grammar_says_what_to_do(processor: IGLLMProcessor, model: IGLLMForSceneProgram) -> None:
     with pytest.raises(ValueError, match="set_grammar"):
         model.generate_scene(**processor.encode_prompt(tiny.make_images(1)))
+
+
+def test_a_word_that_begins_another_has_a_probability_of_its_own() -> None:
+    processor = tiny.make_processor()
+    rotation = Rotation((1.0, 0.0, 0.0, 0.0, 1.0, 0.0), "6d")
+    scene = SceneProgram(tuple(PosedObject("red", shape, (0.0, 0.0, 0.0), rotation) for shape in ("mug", "mug_1")))
+    model = tiny.make_model(processor, seed=1)
+    model.set_grammar(processor.make_grammar([scene]))
+    model.lm_head.weight.data.zero_()  # every choice is between equals
+    seen = set()
+    for seed in range(8):
+        output = model.generate_scene(
+            **processor.encode_prompt(tiny.make_images(1)),
+            do_sample=True,
+            generator=torch.Generator().manual_seed(seed),
+        )
+        for words in output.word_probabilities[0]:
+            assert words == pytest.approx({"object": 0.5, "color": 1 / len(COLORS), "shape": 0.5})
+        (prediction,) = processor.decode_scene(output.sequences, output.numbers)
+        seen |= {item.shape for item in prediction.scene}
+    assert seen == {"mug", "mug_1"}
+
+
+def test_a_grammar_beyond_the_vocabulary_is_refused_and_changes_nothing(processor: IGLLMProcessor) -> None:
+    model, grammar = tiny.make_model(processor), processor.make_grammar([tiny.LONG_SCENE])
+    for part, value in (("suffix", (9999,)), ("prefix", (9999,)), ("forms", ((FixedSlot("add(", (3, 9999)),),))):
+        with pytest.raises(ValueError, match=f"token 9999, the model's vocabulary {len(processor.tokenizer)}"):
+            model.set_grammar(dataclasses.replace(grammar, **{part: value}))
+    assert model.config.grammar is None
+
+
+def test_no_prompt_at_all_is_refused(processor: IGLLMProcessor) -> None:
+    with pytest.raises(ValueError, match=r"needs prompts, .* \(0, 17\)"):
+        make_grammatical(processor).generate_scene(**processor.encode_prompt([]))
+
+
+def test_checkpointing_in_training_would_lose_the_cache_and_is_refused(processor: IGLLMProcessor) -> None:
+    model, inputs = make_grammatical(processor, seed=1), processor.encode_prompt(tiny.make_images(1))
+    model.model.vision_tower.requires_grad_(False)  # it keeps its batch statistics in training
+    expected = model.generate_scene(**inputs).sequences
+    model.gradient_checkpointing_enable()
+    with pytest.raises(ValueError, match=r"gradient checkpointing .* model\.eval\(\)"):
+        model.train().generate_scene(**inputs)
+    assert torch.equal(model.eval().generate_scene(**inputs).sequences, expected)
 
 
 def test_a_grammar_of_another_kind_of_numbers_is_refused(processor: IGLLMProcessor) -> None:

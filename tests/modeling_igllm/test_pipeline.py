@@ -12,10 +12,12 @@ import pytest
 import tiny
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from transformers import pipeline
+from small_backbones import PATCHES, TOWERS
+from transformers import CLIPImageProcessorPil, pipeline
 
 from modeling_igllm import IGLLMForSceneProgram, IGLLMProcessor, ImageToScenePipeline, ScenePrediction
 from modeling_igllm.configuration_igllm import CUSTOM_PIPELINES
+from modeling_igllm.processor_fit import check_processor_fits
 
 COUNT = 3  # images
 ROOM = 120  # tokens
@@ -185,6 +187,18 @@ def test_a_checkpoint_that_lacks_a_weight_is_refused(to_scene: ImageToScenePipel
     save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
     with pytest.raises(ValueError, match=r"lacks 1 weights, among them numeric_head\.layers\.3\.weight"):
         pipeline(model=str(tmp_path), trust_remote_code=True, device="cpu")
+
+
+def test_a_processor_that_crops_fits_a_tower_of_that_size(processor: IGLLMProcessor) -> None:
+    sizes = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
+    cropping = IGLLMProcessor(
+        CLIPImageProcessorPil(**sizes), processor.tokenizer, num_image_tokens=PATCHES, prompt="<image>"
+    )
+    config = tiny.make_config(processor, vision_config=TOWERS["clip"])
+    check_processor_fits(config, cropping)
+    cropping.image_processor.crop_size = {"height": 24, "width": 32}
+    with pytest.raises(ValueError, match=r"size of images is \(24, 32\), the model has \(32, 32\)"):
+        check_processor_fits(config, cropping)
 
 
 def test_a_checkpoint_without_a_grammar_says_what_to_do(processor: IGLLMProcessor) -> None:

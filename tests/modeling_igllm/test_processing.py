@@ -154,6 +154,8 @@ def test_foreign_prompt_needs_its_length(processor: IGLLMProcessor) -> None:
     with pytest.raises(ValueError, match="prompt_length"):
         processor.decode_scene(sequences, numbers)
     assert processor.decode_scene(sequences, numbers, prompt_length=19)[0].scene == tiny.SHORT_SCENE
+    with pytest.raises(ValueError, match="prompt_length"):
+        processor.decode_scene(batch["input_ids"][:, :3], batch["number_labels"][:, :3])
 
 
 def test_missing_inputs_are_refused(processor: IGLLMProcessor) -> None:
@@ -164,6 +166,19 @@ def test_missing_inputs_are_refused(processor: IGLLMProcessor) -> None:
         processor.encode_training(tiny.make_images(1), [tiny.SHORT_SCENE, tiny.LONG_SCENE])
     with pytest.raises(ValueError, match="batch_size"):
         processor.encode_prompt(None)
+
+
+def test_a_batch_of_no_prompt_is_empty(processor: IGLLMProcessor) -> None:
+    for inputs in (processor.encode_prompt(None, batch_size=0), processor.encode_prompt([])):
+        assert inputs["input_ids"].shape == inputs["attention_mask"].shape == (0, 17)
+
+
+@pytest.mark.parametrize("name", ["pad_token", "eos_token"])
+def test_a_tokenizer_without_pad_or_end_token_is_refused(name: str) -> None:
+    processor = tiny.make_processor()
+    setattr(processor.tokenizer, name, None)
+    with pytest.raises(ValueError, match=f"no {name}"):
+        IGLLMProcessor(processor.image_processor, processor.tokenizer)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from benchmarks.llama_tokenizer import RARE_TOKEN, make_llama_tokenizer
 from dataset_builders.families import FAMILIES
-from modeling_igllm import REPRESENTATION_SIZES, IGLLMProcessor, SceneProgram, parse_program
+from modeling_igllm import REPRESENTATION_SIZES, IGLLMProcessor, Point2D, SceneProgram, parse_program
 from modeling_igllm.grammar_automaton import GrammarAutomaton, ProgramCursor
 from modeling_igllm.scene_grammar import SceneGrammar
 from modeling_igllm.terminals import decode_terminals
@@ -107,6 +107,16 @@ def test_scenes_without_a_cube_still_allow_cubes(processor: IGLLMProcessor) -> N
 def test_scenes_without_objects_name_no_statement(processor: IGLLMProcessor) -> None:
     with pytest.raises(ValueError, match="without objects"):
         processor.make_grammar([SceneProgram(())])
+
+
+def test_scenes_of_two_families_have_no_statement_in_common(processor: IGLLMProcessor) -> None:
+    with pytest.raises(ValueError, match="a ClevrObject like the first object, got a Point2D"):
+        processor.make_grammar([tiny.LONG_SCENE, SceneProgram((Point2D(0.5, 0.5),))])
+
+
+def test_room_for_no_object_is_refused(processor: IGLLMProcessor) -> None:
+    with pytest.raises(ValueError, match="at least 1, got 0"):
+        processor.make_grammar([tiny.LONG_SCENE], max_objects=0)
 
 
 @pytest.mark.parametrize("rotation", REPRESENTATION_SIZES)

@@ -4,18 +4,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny
 import torch
 from common_cases import (
     assert_same_outputs,
     every_case,
     forward_inputs,
+    generate,
     left_padded,
     make_grammatical,
     make_model,
     processor_of,
     prompts,
 )
+from small_backbones import language_configs
 from torch.nn import functional
+from transformers import Lfm2Config, MistralConfig, PreTrainedConfig
 from transformers.utils import is_flash_attn_2_available
 
 from modeling_igllm import IGLLMForSceneProgram
@@ -115,6 +119,39 @@ def test_an_unknown_attention_is_quoted(tmp_path: Path) -> None:
     make_model("scene_llama").save_pretrained(tmp_path)
     with pytest.raises(ValueError, match='attn_implementation="quadratic"'):
         IGLLMForSceneProgram.from_pretrained(tmp_path, attn_implementation="quadratic")
+
+
+def with_language_model(config: PreTrainedConfig) -> IGLLMForSceneProgram:
+    """A random model of this language model, with a grammar."""
+    processor = processor_of("scene_llama")
+    ids = {"num_token_id": processor.num_token_id, "image_token_index": processor.image_token_id}
+    torch.manual_seed(0)
+    model = IGLLMForSceneProgram.from_backbones(tiny.tower_config(), config, **ids).eval()
+    model.set_grammar(processor.make_grammar([tiny.LONG_SCENE], max_objects=4))
+    return model
+
+
+def language_fields() -> dict[str, Any]:
+    fields = language_configs(len(processor_of("scene_llama").tokenizer))["llama"].to_dict()
+    return {name: value for name, value in fields.items() if name != "model_type"}
+
+
+def test_a_sliding_window_that_holds_everything_changes_nothing_and_a_shorter_one_is_refused() -> None:
+    inputs, fields = prompts("scene_llama"), language_fields()
+    wide = with_language_model(MistralConfig(**fields | {"sliding_window": 300}))
+    output = wide.generate_scene(**inputs, max_new_tokens=120)
+    assert all(output.word_probabilities)
+    assert torch.equal(output.sequences, generate(wide, inputs, room=120, do_sample=False).sequences)
+    narrow = with_language_model(MistralConfig(**fields | {"sliding_window": 40}))
+    with pytest.raises(ValueError, match=r"looks back on 40 \(sliding_window\)"):
+        narrow.generate_scene(**inputs, max_new_tokens=120)
+
+
+def test_a_language_model_with_a_recurrent_state_is_refused() -> None:
+    fields = language_fields() | {"layer_types": ["conv", "full_attention"]}
+    model = with_language_model(Lfm2Config(**fields))
+    with pytest.raises(ValueError, match="'lfm2' has LinearAttention"):
+        model.generate_scene(**prompts("scene_llama"))
 
 
 @pytest.mark.parametrize("attention", ["flash_attention_2", "flex_attention"])

@@ -50,7 +50,9 @@ def test_text_alone_can_be_continued(beams: int) -> None:
     number = model.config.num_token_id
     always = LogitsProcessorList([lambda ids, scores: scores.index_fill(1, torch.tensor([number]), 1e4)])
     ids = torch.tensor([[1, 40, 41], [1, 42, 43]])
-    output = model.generate(input_ids=ids, max_new_tokens=4, num_beams=beams, logits_processor=always)
+    output = model.generate(
+        input_ids=ids, mm_encoder_outputs=None, max_new_tokens=4, num_beams=beams, logits_processor=always
+    )
     expected = model.read_numbers(output.sequences)
     assert torch.equal(output.sequences[:, 3:], torch.full((2, 4), number))
     torch.testing.assert_close(output.numbers, expected, atol=1e-5, rtol=0, equal_nan=True)

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import torch
 from common_cases import TIED, every_case, forward_inputs, make_config, make_grammatical, make_model, prompts
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from modeling_igllm import IGLLMForSceneProgram
@@ -144,7 +143,7 @@ def test_a_cut_file_is_an_error(tmp_path: Path) -> None:
     whole = (tmp_path / WEIGHTS).read_bytes()
     for size in (0, 4, len(whole) // 2, len(whole) - 1):
         (tmp_path / WEIGHTS).write_bytes(whole[:size])
-        with pytest.raises((SafetensorError, ValueError)):
+        with pytest.raises(ValueError, match=f"{tmp_path / WEIGHTS} is damaged"):
             IGLLMForSceneProgram.from_pretrained(tmp_path)
 
 
