@@ -17,12 +17,22 @@ class Camera:
     """A camera at `location` (metres, world) that looks at `target` with world z up in the image.
 
     `focal_length_mm` and `sensor_width_mm` follow Blender: the sensor's width spans the image's width.
+
+    Raises:
+        ValueError: for a camera straight above or below its target, where no direction of the image is up.
     """
 
     location: Vector3 = CLEVR_CAMERA_LOCATION
     target: Vector3 = (0.0, 0.0, 0.0)
     focal_length_mm: float = FOCAL_LENGTH_MM
     sensor_width_mm: float = SENSOR_WIDTH_MM
+
+    def __post_init__(self) -> None:
+        if tuple(self.location[:2]) == tuple(self.target[:2]):
+            raise ValueError(
+                f"the camera at {self.location} is straight above or below its target {self.target}: move it aside, "
+                "by a millimetre if it is to look straight down"
+            )
 
     def axes(self) -> np.ndarray:
         """Return the camera's x, y and z axes in world coordinates as the rows of a (3, 3) float64 rotation."""
@@ -49,6 +59,17 @@ class Camera:
         in_camera = (np.asarray(points, dtype=float) - self.location) @ self.axes().T
         pixels = in_camera @ self.intrinsics(width, height).T
         return np.concatenate([pixels[:, :2] / in_camera[:, 2:], in_camera[:, 2:]], axis=1)
+
+    def unproject(self, pixels: np.ndarray, heights: np.ndarray, width: int, height: int) -> np.ndarray:
+        """World points (N, 3) that are seen at pixels (N, 2) and lie at z = `heights` (N,), in metres.
+
+        A pixel on the horizon of its height sees no such point: the result is infinite or NaN.
+        """
+        in_camera = (np.asarray(pixels, dtype=float) - (width / 2, height / 2)) / self.intrinsics(width, height)[0, 0]
+        rays = np.concatenate([in_camera, np.ones((len(in_camera), 1))], axis=1) @ self.axes()
+        with np.errstate(divide="ignore", invalid="ignore"):
+            depths = (np.asarray(heights, dtype=float) - self.location[2]) / rays[:, 2]
+            return np.asarray(self.location) + depths[:, None] * rays
 
     def pixel_rays(self, width: int, height: int) -> np.ndarray:
         """Return world directions (height, width, 3) through the pixel centres, with depth component 1."""

@@ -11,11 +11,10 @@ import numpy as np
 from modeling_igllm import SceneObject
 
 from .clevr_sampler import CONDITION_A, CONDITION_B, sample_clevr_scene
-from .palette import RGB, named_color
+from .palette import RGB, named_color, srgb_to_linear
 from .random_streams import scene_stream
 from .sampled_scene import SampledScene
 
-FAMILY = "clevr_rgb"
 # Linear RGB: no cube or cylinder comes as near to a colour that CLEVR-CoGenT gives it in condition B alone.
 HELD_OUT_RADIUS = 0.1
 
@@ -45,12 +44,7 @@ def draw_color(rng: np.random.Generator, item: SceneObject) -> RGB:
     """Draw a colour for an object, linear RGB; what is near one that is held out of its shape is drawn again."""
     shape = str(item.attributes()["shape"])
     while True:
-        color = _srgb_to_linear(rng.uniform(size=3))
+        color = srgb_to_linear(rng.uniform(size=3))
         if (np.linalg.norm(held_out_colors(shape) - color, axis=1) > HELD_OUT_RADIUS).all():
             red, green, blue = color.tolist()
             return red, green, blue
-
-
-def _srgb_to_linear(values: np.ndarray) -> np.ndarray:
-    """Inverse of sRGB's transfer function (IEC 61966-2-1), of values in [0, 1]."""
-    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)

@@ -17,7 +17,7 @@ from datatrove.executor import LocalPipelineExecutor, RayPipelineExecutor, Slurm
 from datatrove.pipeline.base import PipelineStep
 from datatrove.utils.logging import get_timestamp
 
-from .build import render_shards
+from .build import PICTURE_SECONDS, render_shards
 from .dataset_card import write_dataset_card
 from .shards import SplitPlan
 
@@ -34,21 +34,25 @@ class RenderShards(PipelineStep):
     Args:
         shards: (plan, number) of each shard; what is complete by then is skipped.
         threads: threads of each Blender process.
+        picture_seconds: as in `build.build_family`.
     """
 
     name = "render shards"
     type = "ig-llm"
 
-    def __init__(self, shards: Sequence[tuple[SplitPlan, int]], threads: int = 1) -> None:
+    def __init__(
+        self, shards: Sequence[tuple[SplitPlan, int]], threads: int = 1, picture_seconds: float = PICTURE_SECONDS
+    ) -> None:
         super().__init__()
         self.shards = shards
         self.threads = threads
+        self.picture_seconds = picture_seconds
 
     def run(self, data: object, rank: int = 0, world_size: int = 1) -> None:
         """Render the shards of one task; `data` is not looked at. Errors as in `render_shards`."""
         for plan, shard in self.shards[rank::world_size]:
             with self.track_time("shard"):
-                render_shards(plan, [shard], threads=self.threads)
+                render_shards(plan, [shard], threads=self.threads, picture_seconds=self.picture_seconds)
 
 
 class FinishDataset(PipelineStep):
@@ -74,7 +78,14 @@ def missing_shards(plans: Sequence[SplitPlan]) -> list[tuple[SplitPlan, int]]:
     return [(plan, shard) for plan in plans for shard in range(plan.num_shards) if not plan.is_complete(shard)]
 
 
-def build_locally(plans: Sequence[SplitPlan], logs: Path, *, workers: int, threads: int = 1) -> None:
+def build_locally(
+    plans: Sequence[SplitPlan],
+    logs: Path,
+    *,
+    workers: int,
+    threads: int = 1,
+    picture_seconds: float = PICTURE_SECONDS,
+) -> None:
     """Render what is missing with `workers` processes of this machine, one shard to a task.
 
     Args:
@@ -82,13 +93,14 @@ def build_locally(plans: Sequence[SplitPlan], logs: Path, *, workers: int, threa
         logs: folder for datatrove's logs and statistics, one folder for each run.
         workers: tasks at a time.
         threads: threads of each.
+        picture_seconds: as in `build.build_family`.
 
     Raises:
         OSError, ImportError, RuntimeError: as in `render_shards`; finished shards are kept.
     """
     if shards := missing_shards(plans):
         LocalPipelineExecutor(
-            [RenderShards(shards, threads)],
+            [RenderShards(shards, threads, picture_seconds)],
             tasks=len(shards),
             workers=min(workers, len(shards)),
             logging_dir=str(_new_logs(logs)),
@@ -105,6 +117,7 @@ def build_on_ray(
     workers: int = -1,
     threads: int = 1,
     memory_gb: int = 2,
+    picture_seconds: float = PICTURE_SECONDS,
 ) -> None:
     """Render what is missing on a Ray cluster whose nodes share the dataset folder, `logs` and this Python.
 
@@ -114,6 +127,7 @@ def build_on_ray(
         workers: tasks at a time, -1 for as many as the cluster has cores and memory for.
         threads: cores of each task.
         memory_gb: memory that a task reserves, in GiB.
+        picture_seconds: as in `build.build_family`.
 
     Raises:
         RuntimeError: if shards are missing in the end (the logs say why), or for an error of Ray's own.
@@ -123,7 +137,7 @@ def build_on_ray(
 
     if shards := missing_shards(plans):
         executor = RayPipelineExecutor(
-            [RenderShards(shards, threads)],
+            [RenderShards(shards, threads, picture_seconds)],
             tasks=len(shards),
             workers=workers,
             cpus_per_task=threads,
@@ -148,6 +162,7 @@ def submit_to_slurm(
     workers: int = -1,
     threads: int = 1,
     memory_gb: int = 2,
+    picture_seconds: float = PICTURE_SECONDS,
     sbatch: dict[str, str] | None = None,
 ) -> None:
     """Submit a job array that renders what is missing, and behind it a job that writes the card; then return.
@@ -159,6 +174,7 @@ def submit_to_slurm(
         workers: jobs at a time, -1 for no limit.
         threads: cores of each job.
         memory_gb: memory for each core, in GiB.
+        picture_seconds: as in `build.build_family`.
         sbatch: more options of sbatch, e.g. `{"account": "vision"}`.
 
     Raises:
@@ -182,7 +198,7 @@ def submit_to_slurm(
         "skip_completed": False,
     }
     render = SlurmPipelineExecutor(
-        [RenderShards(shards, threads)],
+        [RenderShards(shards, threads, picture_seconds)],
         tasks=len(shards),
         tasks_per_job=math.ceil(len(shards) / _MAX_SLURM_JOBS),
         workers=workers,

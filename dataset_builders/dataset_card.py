@@ -57,8 +57,8 @@ _FAMILIES = {
     "`val_ood_shape` has such textures, and shapes that are in no other split.",
     "clevr_rgb": "CLEVR's rules in random colours that have no names: `program` is null.",
 }
-_BUILT = """Splits built by `igllm build` are rendered with Blender (Cycles on the CPU); the same command makes the
-same scenes and, on the same bpy version, the same pixels.
+_BUILT = """Splits built by `igllm build` are rendered with Blender (Cycles on the CPU), but for the discs of `two_d`;
+the same command makes the same scenes and, on the same bpy version, the same pixels.
 """
 _IMPORTED = """Splits imported from CLEVR_v1.0 by `igllm import-clevr` are the published CLEVR dataset of Johnson et
 al. (2017), <https://cs.stanford.edu/people/jcjohns/clevr/>, licence CC BY 4.0: its pictures byte for byte, its scenes
@@ -155,7 +155,7 @@ def _table_row(family: str, split: str, files: list[Path]) -> str:
     if "imported_from" in parameters:
         return f"| {family} | {split} | {scenes} | | | | | imported from {parameters['imported_from']} |"
     tables = [pq.ParquetFile(file).read(["scene.bpy_version"]) for file in files]
-    versions = {str(row["bpy_version"]) for table in tables for row in table["scene"].to_pylist()}
+    versions = {row["bpy_version"] or "not used" for table in tables for row in table["scene"].to_pylist()}
     pixels = f"{parameters['width']}x{parameters['height']}"
     bpy = ", ".join(sorted(versions))  # several if a split was resumed after an upgrade
     origin = "built from own meshes" if "meshes" in parameters else "built"

@@ -57,9 +57,12 @@ def import_clevr(source: Path, out: Path, *, num_scenes: int | None = None) -> N
 
     Raises:
         ValueError: for a missing or damaged file of `source`, or if `out` holds one of the splits built or from
-            another edition, or the README.md of something else. Shards before a damaged image are kept.
+            another edition, or the README.md of something else. Shards before a damaged image are kept. Also for
+            `num_scenes` below 1.
         OSError: if `out` cannot be written.
     """
+    if num_scenes is not None and num_scenes < 1:
+        raise ValueError(f"num_scenes must be at least 1, got {num_scenes}")
     for folder in (source, *(source / "images" / published for published in PUBLISHED_SPLITS.values())):
         if not folder.is_dir():
             raise ValueError(

@@ -24,6 +24,7 @@ from .shape_library import ShapeMesh
 from .whole_file import remove_leftovers, write_whole
 
 INDEX_NAME = "meshes.json"
+_KEYS = ("files", "sizes", "left_out")
 _CHUNK = 16  # meshes that a process is given at a time
 
 
@@ -92,9 +93,12 @@ def read_index(path: Path) -> MeshIndex:
 
 def _contents(path: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(path.read_text()))
+        contents = json.loads(path.read_text())
+        if not isinstance(contents, dict) or contents.keys() != set(_KEYS):
+            raise ValueError(f"not an object with the keys {', '.join(_KEYS)}")
     except ValueError as error:
         raise ValueError(f"{path} is damaged ({error}): delete it and build again") from error
+    return contents
 
 
 def _make_index(folder: MeshFolder, listing: dict[str, dict[str, Any]], workers: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,6 +11,9 @@ from modeling_igllm import Point2D
 from .mesh_index import IndexedMeshes
 from .sampled_scene import SampledScene
 from .two_d import draw_disc
+
+if TYPE_CHECKING:
+    from .rendering.stage import Stage
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ def make_disc_painter(request: PaintRequest) -> Painter:
     return Painter(paint, None)
 
 
-def _make_blender_painter(request: PaintRequest, stage) -> Painter:  # type: ignore[no-untyped-def]
+def _make_blender_painter(request: PaintRequest, stage: "Stage") -> Painter:
     import bpy
 
     from .rendering.ground_truth import render_ground_truth

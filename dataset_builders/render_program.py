@@ -64,10 +64,11 @@ def render_program(
         (height, width, 3) uint8 pixels.
 
     Raises:
-        ValueError: for a flat scene, a shape that is not there or does not load, or a size that Blender cannot render.
+        ValueError: for a flat scene, another family, a shape that is not there or does not load, or a size that
+            Blender cannot render.
         ImportError: if bpy is not installed.
     """
-    family = family or usual_family(scene)
+    family = _family_of(scene, family)
     return _session(scene, family, resolution, samples, meshes).render(scene.objects, CAMERAS[family], CLEVR_LIGHTS)
 
 
@@ -92,12 +93,20 @@ def save_program(
         request = (resolution, samples, family, meshes)
         write_whole(path, lambda file: Image.fromarray(render_program(scene, *request)).save(file))
         return
-    family = family or usual_family(scene)
+    family = _family_of(scene, family)
     _session(scene, family, resolution, samples, meshes).place(scene.objects, CAMERAS[family], CLEVR_LIGHTS)
     from .rendering import export
 
     exporters = {".blend": export.export_blend, ".glb": export.export_glb, ".usd": export.export_usd}
     write_whole(path, exporters[path.suffix])
+
+
+def _family_of(scene: SceneProgram, family: str | None) -> str:
+    if family is None:
+        return usual_family(scene)
+    if family not in CAMERAS:
+        raise ValueError(f"cannot render family {family!r}: choose one of {', '.join(CAMERAS)}")
+    return family
 
 
 def _session(

@@ -68,8 +68,9 @@ class SceneBuilder(datasets.GeneratorBasedBuilder):
 
     def _plan(self, split: str) -> SplitPlan:
         family, config = find_family(self.FAMILY), self.config
-        width, height = config.width or family.resolution[0], config.height or family.resolution[1]
-        size = config.num_scenes or family.split_size(split)
+        width = family.resolution[0] if config.width is None else config.width
+        height = family.resolution[1] if config.height is None else config.height
+        size = family.split_size(split) if config.num_scenes is None else config.num_scenes
         place = Path(self.cache_dir)
         meshes = None if config.meshes is None else Path(config.meshes).resolve()
         return SplitPlan(

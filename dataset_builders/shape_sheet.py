@@ -40,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--samples", type=int, default=16, help="Cycles samples per pixel, before denoising")
     parser.add_argument("--categories", nargs="+", choices=CATEGORIES, help="only these, and no textures")
     parsed = parser.parse_args(arguments)
+    parsed.out.mkdir(parents=True, exist_ok=True)
     session = RenderSession(RenderQuality(parsed.side, parsed.side, parsed.samples), CLEVR_STAGE)
     names = [name for name in shape_names() if not parsed.categories or name.partition("_")[0] in parsed.categories]
     shapes = [render_shape(session, name, _color(number)) for number, name in enumerate(names)]

@@ -10,6 +10,8 @@ import numpy as np
 
 from .session import quiet_blender
 
+MAX_OBJECTS = 255  # of an 8-bit mask
+
 
 def render_ground_truth() -> tuple[np.ndarray, np.ndarray]:
     """Render which object each pixel's centre sees, and how far away it is.
@@ -17,6 +19,9 @@ def render_ground_truth() -> tuple[np.ndarray, np.ndarray]:
     Returns:
         mask (height, width) uint8: 0 background or ground, else the object's `pass_index`.
         depth (height, width) float32: metres along the optical axis, inf where there is nothing.
+
+    Raises:
+        ValueError: if an object that is seen has a number above `MAX_OBJECTS`.
     """
     with _ground_truth_settings(bpy.context.scene), tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "truth.exr"
@@ -25,6 +30,8 @@ def render_ground_truth() -> tuple[np.ndarray, np.ndarray]:
             bpy.ops.render.render(write_still=True)
         channels = _read_exr(path)
     mask, depth, is_hit = channels[..., 0], channels[..., 1], channels[..., 3] > 0.5
+    if mask.max() > MAX_OBJECTS:
+        raise ValueError(f"object {mask.max():.0f} is beyond the {MAX_OBJECTS} that an 8-bit mask can tell apart")
     return np.rint(mask).astype(np.uint8), np.where(is_hit, depth, np.inf).astype(np.float32)
 
 

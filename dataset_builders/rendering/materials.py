@@ -1,5 +1,6 @@
 """CLEVR's two materials as Cycles node trees (spec BENCHMARKS, "Look")."""
 
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import bpy
@@ -9,10 +10,8 @@ from .nodes import add_node, multiply
 from .textures import add_texture
 
 RUBBER_IOR = 1.25
-RUBBER_ROUGHNESS = 0.59
 RUBBER_SHEEN = 0.2
 METAL_MIX = 0.6
-METAL_ROUGHNESS = (0.447, 0.1)
 GROUND_GRAY = 0.8
 TRIM_GRAY = 0.03
 
@@ -20,7 +19,20 @@ TRIM_GRAY = 0.03
 Color: TypeAlias = tuple[float, ...] | bpy.types.NodeSocket
 
 
-def make_material(kind: str, color: RGB, texture: int | None = None) -> bpy.types.Material:
+@dataclass(frozen=True)
+class Finish:
+    """How rough the materials are, in [0, 1]: metal's two glossies, rubber's one. The defaults are CLEVR's."""
+
+    metal_roughness: tuple[float, float] = (0.447, 0.1)
+    rubber_roughness: float = 0.59
+
+
+CLEVR_FINISH = Finish()
+
+
+def make_material(
+    kind: str, color: RGB, texture: int | None = None, finish: Finish = CLEVR_FINISH
+) -> bpy.types.Material:
     """Create a material of `kind` "metal" or "rubber" in a linear RGB colour, multiplied by a texture if given.
 
     Raises:
@@ -31,7 +43,7 @@ def make_material(kind: str, color: RGB, texture: int | None = None) -> bpy.type
     shown: Color = (*color, 1.0)
     if texture is not None:
         shown = multiply(tree, color, add_texture(tree, texture))
-    _connect_surface(tree, _SHADERS[kind](tree, shown))
+    _connect_surface(tree, _SHADERS[kind](tree, shown, finish))
     material.diffuse_color = (*color, 1.0)
     return material
 
@@ -81,7 +93,7 @@ def make_principled_copy(material: bpy.types.Material) -> bpy.types.Material:
     # A surface here is metal exactly if it has no diffuse node.
     nodes = material.node_tree.nodes if material.node_tree else []
     is_metal = not any(node.type == "BSDF_DIFFUSE" for node in nodes)
-    roughness = sum(METAL_ROUGHNESS) / 2 if is_metal else RUBBER_ROUGHNESS
+    roughness = sum(CLEVR_FINISH.metal_roughness) / 2 if is_metal else CLEVR_FINISH.rubber_roughness
     principled = {"Base Color": color, "Metallic": float(is_metal), "Roughness": roughness}
     _connect_surface(tree, add_node(tree, "ShaderNodeBsdfPrincipled", **principled))
     return copy
@@ -123,17 +135,17 @@ def _glossy(tree: bpy.types.NodeTree, color: Color, roughness: float) -> bpy.typ
     return socket
 
 
-def _metal(tree: bpy.types.NodeTree, color: Color) -> bpy.types.NodeSocket:
-    rough, smooth = METAL_ROUGHNESS
+def _metal(tree: bpy.types.NodeTree, color: Color, finish: Finish) -> bpy.types.NodeSocket:
+    rough, smooth = finish.metal_roughness
     return _mix(tree, METAL_MIX, _glossy(tree, color, rough), _glossy(tree, color, smooth))
 
 
-def _rubber(tree: bpy.types.NodeTree, color: Color) -> bpy.types.NodeSocket:
+def _rubber(tree: bpy.types.NodeTree, color: Color, finish: Finish) -> bpy.types.NodeSocket:
     diffuse = add_node(tree, "ShaderNodeBsdfDiffuse", Color=color)
     sheen = add_node(tree, "ShaderNodeBsdfSheen", Color=color)
     body = _mix(tree, RUBBER_SHEEN, diffuse, sheen)
     fresnel = add_node(tree, "ShaderNodeFresnel", IOR=RUBBER_IOR)
-    return _mix(tree, fresnel, body, _glossy(tree, (1.0, 1.0, 1.0, 1.0), RUBBER_ROUGHNESS))
+    return _mix(tree, fresnel, body, _glossy(tree, (1.0, 1.0, 1.0, 1.0), finish.rubber_roughness))
 
 
 _SHADERS = {"metal": _metal, "rubber": _rubber}

@@ -19,7 +19,7 @@ from ..palette import RGB, named_color
 from ..sampled_scene import AreaLight
 from ..shape_library import ShapeMesh
 from ..visibility import CLEVR_RADII
-from .materials import make_material, make_two_sided
+from .materials import CLEVR_FINISH, Finish, make_material, make_two_sided
 from .meshes import make_shape_mesh, make_user_mesh
 from .settings import RenderQuality, apply_render_settings
 from .stage import CLEVR_STAGE, Stage, build_stage
@@ -37,6 +37,7 @@ class RenderSession:
 
     Args:
         load_shape: gives the mesh of a shape by name, in place of the project's own shapes.
+        finish: of the materials.
     """
 
     def __init__(
@@ -44,9 +45,11 @@ class RenderSession:
         quality: RenderQuality,
         stage: Stage = CLEVR_STAGE,
         load_shape: Callable[[str], ShapeMesh] | None = None,
+        finish: Finish = CLEVR_FINISH,
     ) -> None:
         self.quality = quality
         self._load_shape = load_shape
+        self._finish = finish
         bpy.ops.wm.read_factory_settings(use_empty=True)
         apply_render_settings(bpy.context.scene, quality)
         build_stage(bpy.context.scene, stage)
@@ -164,7 +167,7 @@ class RenderSession:
         return self._own_materials[-1]
 
     def _make_material(self, kind: str, rgb: RGB, texture: int | None) -> bpy.types.Material:
-        material = make_material(kind, rgb, texture)
+        material = make_material(kind, rgb, texture, self._finish)
         if self._load_shape is not None:
             make_two_sided(material)
         return material

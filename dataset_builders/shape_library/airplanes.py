@@ -66,12 +66,9 @@ def _turboprop(rng: np.random.Generator, style: int) -> list[Part]:
     level = 0.9 * radius if is_high else -0.6 * radius
     parts = [_fuselage(radius), *_cockpit(radius), *_cabin_windows(radius, 6)]
     parts += _wings(0.25, level, span, 0.3, 0.16, 0.06, dihedral=0.04)
-    for part in [
-        _spindle(0.24, 0.065),
-        *_propeller(0.24, int(rng.integers(3, 6))),
-    ]:
-        shift = 0.0 if part.is_trim else -0.24
-        parts += part.moved(0.36 + shift, 0.34 * span, level).both_sides()
+    parts += _ellipsoid(0.24, 0.065, 0.065).moved(0.36 - 0.24, 0.34 * span, level).both_sides()
+    for part in _propeller(0.24, int(rng.integers(3, 6))):
+        parts += part.moved(0.36, 0.34 * span, level).both_sides()
     height = rng.uniform(0.34, 0.42)
     parts.append(_fin(-0.66, 0.5 * radius, height, 0.3, 0.5))
     return parts + _wings(-0.76, radius * 0.7 if not is_high else 0.45 * radius + height, 0.36, 0.2, 0.12, 0.2)
@@ -203,10 +200,6 @@ def _nacelle(radius: float, length: float) -> list[Part]:
 def _engine_pair(x: float, y: float, z: float, radius: float) -> list[Part]:
     pylon = box((0.16, 0.025, 1.4 * radius), 0.012).moved(x - 0.1, y, z + radius)
     return pylon.both_sides() + [side for part in _nacelle(radius, 0.34) for side in part.moved(x, y, z).both_sides()]
-
-
-def _spindle(half_length: float, radius: float) -> Part:
-    return _ellipsoid(half_length, radius, radius)
 
 
 def _propeller(radius: float, blades: int) -> list[Part]:

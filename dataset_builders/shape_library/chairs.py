@@ -80,7 +80,7 @@ def _swivel_base(frame: Frame, rng: np.random.Generator) -> list[Part]:
     castor = lathe([(0.0, -0.02), (0.025, -0.02), (0.03, 0.0), (0.025, 0.02), (0.0, 0.02)]).turned("x", 90)
     for angle in np.arange(5) * 72.0 + 36:
         arm = tube([(0.0, 0.0, 0.11), (reach, 0.0, 0.07)], np.array([0.03, 0.02]))
-        parts += [arm.turned("z", angle).as_trim(), castor.moved(reach - 0.01, 0.0, 0.03).turned("z", angle).as_trim()]
+        parts += [arm.turned("z", angle), castor.moved(reach - 0.01, 0.0, 0.03).turned("z", angle)]
     return [part.as_trim() for part in parts]
 
 

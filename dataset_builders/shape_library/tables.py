@@ -158,18 +158,13 @@ def _desk(top: Top, rng: np.random.Generator) -> list[Part]:
     """Drawers on one side, legs or a board on the other, a panel at the back (-x)."""
     width, drawers = 0.55 * top.y, int(rng.integers(2, 5))
     side = 1 if rng.uniform() < 0.5 else -1
-    cabinet = box((2 * top.x - 0.06, width, top.under - 0.02), 0.01).moved(
-        0.0, side * (top.y - width / 2 - 0.02), top.under / 2 + 0.01
-    )
-    parts = [cabinet]
+    y = side * (top.y - width / 2 - 0.02)
+    parts = [box((2 * top.x - 0.06, width, top.under - 0.02), 0.01).moved(0.0, y, top.under / 2 + 0.01)]
     high = (top.under - 0.06) / drawers
     for number in range(drawers):
-        front = box((0.03, width - 0.04, high - 0.02), 0.008).moved(
-            top.x - 0.02, side * (top.y - width / 2 - 0.02), 0.05 + (number + 0.5) * high
-        )
-        grip = box((0.03, 0.12, 0.02), 0.008).moved(
-            top.x + 0.005, side * (top.y - width / 2 - 0.02), 0.05 + (number + 0.5) * high
-        )
+        z = 0.05 + (number + 0.5) * high
+        front = box((0.03, width - 0.04, high - 0.02), 0.008).moved(top.x - 0.02, y, z)
+        grip = box((0.03, 0.12, 0.02), 0.008).moved(top.x + 0.005, y, z)
         parts += [front, grip.as_trim()]
     board = box((2 * top.x - 0.06, 0.035, top.under), 0.01).moved(0.0, -side * (top.y - 0.05), top.under / 2 + 0.005)
     panel = box((0.02, 2 * top.y - 0.1, 0.45 * top.under), 0.006).moved(-top.x + 0.06, 0.0, 0.72 * top.under)

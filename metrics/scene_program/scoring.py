@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from .bootstrap import pooled_scores
 from .confusion import ConfusionTable, confusion_tables
 from .matching import match_by_distance
-from .programs import read_corpus
+from .programs import Point2D, read_corpus
 from .published_scores import published_scores
 from .strict_scores import strict_ratios
 
@@ -48,7 +48,7 @@ def score_programs(
         published = published_scores(corpus, pairs, quirks=False)
     scores |= {f"published/{name}": score for name, score in published.items()}
     scores |= {f"strict/{name}": score for name, score in pooled_scores(strict_ratios(corpus, pairs)).items()}
-    if unseen_shapes:
+    if unseen_shapes and corpus.kind is not Point2D:
         keys = ("published/shape", "strict/shape", "strict/shape_lo", "strict/shape_hi")
         scores |= dict.fromkeys(keys, math.nan)
     if confusion:

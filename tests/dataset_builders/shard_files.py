@@ -28,7 +28,7 @@ def paint(scene: SampledScene) -> Picture:
 PAINTER = Painter(paint, "4.5")
 
 
-def write_shard(plan: SplitPlan, shard: int, bpy_version: str = "4.5") -> Path:
+def write_shard(plan: SplitPlan, shard: int, bpy_version: str | None = "4.5") -> Path:
     """Write one shard as a build does, with painted pictures."""
     claim_folder(plan)
     painter = replace(PAINTER, bpy_version=bpy_version)

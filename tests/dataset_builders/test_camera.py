@@ -61,3 +61,22 @@ def test_pixel_rays_go_through_the_pixel_centres() -> None:
     columns, rows = np.meshgrid(np.arange(8) + 0.5, np.arange(6) + 0.5)
     expected = np.stack([columns.ravel(), rows.ravel(), np.full(48, 4.0)], axis=1)
     assert camera.project(points, 8, 6) == pytest.approx(expected)
+
+
+def test_unproject_undoes_project_at_known_heights() -> None:
+    camera = Camera(location=(7.2, -6.9, 5.1))
+    points = np.random.default_rng(0).uniform((-3, -3, 0), (3, 3, 1), size=(20, 3))
+    pixels = camera.project(points, 160, 120)[:, :2]
+    assert camera.unproject(pixels, points[:, 2], 160, 120) == pytest.approx(points)
+    assert np.abs(Camera().unproject(pixels, points[:, 2], 160, 120) - points).max() > 0.1  # another camera's reading
+
+
+def test_a_pixel_on_the_horizon_sees_nothing_at_its_height() -> None:
+    point = LEVEL.unproject(np.array([[160.0, 120.0]]), np.array([1.0]), 320, 240)
+    assert not np.isfinite(point).all()
+
+
+@pytest.mark.parametrize("height", [-1.0, 2.0, 5.0])
+def test_a_camera_straight_above_or_below_its_target_is_refused(height: float) -> None:
+    with pytest.raises(ValueError, match=r"straight above or below its target \(1\.0, -2\.0, 2\.0\)"):
+        Camera(location=(1.0, -2.0, height), target=(1.0, -2.0, 2.0))

@@ -9,7 +9,7 @@ from datasets import Dataset
 
 from dataset_builders.camera import Camera
 from dataset_builders.clevr_rgb import HELD_OUT_RADIUS, draw_color, held_out_colors, sample_clevr_rgb_scene
-from dataset_builders.clevr_sampler import CLEVR_LIGHTS
+from dataset_builders.lights import CLEVR_LIGHTS
 from dataset_builders.painters import Picture
 from dataset_builders.palette import named_color
 from dataset_builders.rendering.session import RenderSession

@@ -6,7 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from dataset_builders.clevr_sampler import CLEVR_LIGHTS, PALETTES, sample_clevr_scene
+from dataset_builders.clevr_sampler import PALETTES, sample_clevr_scene
+from dataset_builders.lights import CLEVR_LIGHTS
 from dataset_builders.sampled_scene import SampledScene
 from dataset_builders.visibility import count_visible_pixels
 from modeling_igllm import COLORS, ClevrObject, format_program

@@ -43,7 +43,7 @@ def build_by_datatrove(out: Path, **changes: Any) -> list[SplitPlan]:
 def test_every_shard_belongs_to_one_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, world_size: int) -> None:
     plans = [make_plan(tmp_path, num_scenes=500), make_plan(tmp_path, split="val_id", num_scenes=301)]
     rendered: list[tuple[str, int]] = []
-    record: Callable[..., None] = lambda plan, numbers, threads: rendered.extend((plan.split, n) for n in numbers)  # noqa: E731
+    record: Callable[..., None] = lambda plan, numbers, **_: rendered.extend((plan.split, n) for n in numbers)  # noqa: E731
     monkeypatch.setattr(cluster, "render_shards", record)
     for rank in range(world_size):
         RenderShards(missing_shards(plans)).run(None, rank, world_size)
@@ -104,6 +104,19 @@ def test_a_worker_that_dies_ends_the_build_in_one_line(
     assert capfd.readouterr().err.splitlines()[-1] == "igllm cluster: a render worker died"
 
 
+def test_the_patience_with_a_picture_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    patience: list[float] = []
+
+    def render(*_: Any, picture_seconds: float, **__: Any) -> None:
+        patience.append(picture_seconds)
+        raise RuntimeError("a render worker died")
+
+    monkeypatch.setattr(cluster, "render_shards", render)
+    arguments = ["two_d", "--split", "train", "--num-scenes", "1", "--workers", "1", "--picture-seconds", "7"]
+    assert main(["cluster", "local", *arguments, "--out", str(tmp_path / "out")]) == 2
+    assert patience == [7]
+
+
 @pytest.fixture
 def submitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where an `sbatch` that submits nothing keeps arguments and scripts; test_cluster_engines has the real one."""
@@ -122,7 +135,7 @@ def submitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_what_is_submitted_to_slurm(tmp_path: Path, submitted: Path) -> None:
     plans = plan_build("two_d", tmp_path / "out", splits=("train",), num_scenes=150_000, resolution=(16, 16))
     settings: dict[str, Any] = {"partition": "cpu", "time": "01:30:00", "workers": 40, "threads": 2, "memory_gb": 3}
-    submit_to_slurm(plans, tmp_path / "logs", sbatch={"account": "vision"}, **settings)
+    submit_to_slurm(plans, tmp_path / "logs", sbatch={"account": "vision"}, picture_seconds=7, **settings)
     render, _, card, _ = (path.read_text() for path in sorted(submitted.iterdir()))  # each with datatrove's statistics
     for line in (
         "#SBATCH --cpus-per-task=2",
@@ -138,8 +151,12 @@ def test_what_is_submitted_to_slurm(tmp_path: Path, submitted: Path) -> None:
     assert "--dependency=afterok:100" in card
     assert "#SBATCH --kill-on-invalid-dep=yes" in card.splitlines()
     (launched,) = tmp_path.glob("logs/*/render/executor.pik")
-    command = ["-c", "import dill, sys; print(len(dill.load(open(sys.argv[1], 'rb')).pipeline[0].shards))"]
-    assert subprocess.run([sys.executable, *command, launched], capture_output=True, check=True).stdout == b"1500\n"
+    command = [
+        "-c",
+        "import dill, sys; step = dill.load(open(sys.argv[1], 'rb')).pipeline[0]; "
+        "print(len(step.shards), step.picture_seconds)",
+    ]
+    assert subprocess.run([sys.executable, *command, launched], capture_output=True, check=True).stdout == b"1500 7\n"
 
 
 def test_the_documented_command_submits_the_documented_script(tmp_path: Path, submitted: Path) -> None:

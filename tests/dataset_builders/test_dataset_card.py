@@ -101,6 +101,13 @@ def test_table_tells_how_the_split_was_made(tmp_path: Path) -> None:
     assert "| clevr | train | 3 | 7 | 32x24 | 1 | 4.5.15, 4.5.16 |" in (tmp_path / "README.md").read_text()
 
 
+def test_a_split_without_blender_says_so(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path, family="two_d", width=32, height=32)
+    write_shard(plan, 0, bpy_version=None)
+    write_dataset_card(tmp_path)
+    assert "| two_d | train | 2 | 0 | 32x32 | 1 | not used | built |" in (tmp_path / "README.md").read_text()
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_families_of_a_folder_are_described(tmp_path: Path, family: str) -> None:
     write_split(make_plan(tmp_path, num_scenes=1))

@@ -62,7 +62,7 @@ def test_five_hundred_objects_stand_where_the_camera_sees_them() -> None:
     assert (middle[:, 1] > middle[:, 0] + 20).all()  # green, without a gap
 
 
-def test_an_object_inside_another_is_not_seen(empty: np.ndarray) -> None:
+def test_an_object_inside_another_is_not_seen() -> None:
     assert np.array_equal(render(BIG, INSIDE), render(BIG))
 
 

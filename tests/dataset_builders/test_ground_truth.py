@@ -3,9 +3,13 @@
 import numpy as np
 import pytest
 
+from dataset_builders.camera import Camera
 from dataset_builders.clevr_sampler import sample_clevr_scene
 from dataset_builders.families import FAMILIES
 from dataset_builders.painters import PaintRequest, Picture
+from dataset_builders.rendering.ground_truth import render_ground_truth
+from dataset_builders.rendering.session import RenderSession
+from dataset_builders.rendering.settings import RenderQuality
 from dataset_builders.visibility import CLEVR_RADII, object_id_map
 from modeling_igllm import ClevrObject
 
@@ -73,3 +77,15 @@ def test_ground_truth_does_not_change_the_picture(pictures: list[Picture]) -> No
 def test_a_flat_family_has_no_ground_truth() -> None:
     with pytest.raises(ValueError, match="no instance masks"):
         FAMILIES["two_d"].make_painter(PaintRequest(32, 32, 1, ground_truth=True))
+
+
+def test_more_objects_than_a_mask_can_tell_apart_are_refused_if_they_are_seen() -> None:
+    session = RenderSession(RenderQuality(16, 12, 1, threads=1))
+    shown = ClevrObject("large", "red", "rubber", "cube", (0.0, 0.0, 0.7))
+    hidden = ClevrObject("small", "red", "rubber", "cube", (0.0, 0.0, -9.0))  # under the ground
+    session.place([*[hidden] * 254, shown], Camera(), ())
+    mask, _ = render_ground_truth()
+    assert set(np.unique(mask)) == {0, 255}
+    session.place([*[hidden] * 255, shown], Camera(), ())
+    with pytest.raises(ValueError, match="object 256 is beyond the 255"):
+        render_ground_truth()

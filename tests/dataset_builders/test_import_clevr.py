@@ -110,6 +110,13 @@ def test_resumed_import_keeps_whole_shards_and_writes_the_rest(tmp_path: Path, m
     assert [scene["index"] for scene in _load(out, "train", tmp_path / "cache")["scene"]] == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("num_scenes", [0, -1])
+def test_fewer_scenes_than_one_are_refused(source: Path, tmp_path: Path, num_scenes: int) -> None:
+    with pytest.raises(ValueError, match=f"num_scenes must be at least 1, got {num_scenes}"):
+        import_clevr(source, tmp_path / "out", num_scenes=num_scenes)
+    assert not (tmp_path / "out").exists()
+
+
 def test_another_scenes_file_into_the_same_folder_is_refused(source: Path, tmp_path: Path) -> None:
     import_clevr(source, tmp_path / "out")
     write_scenes(source, "train", [published_scene("train", index, CUBE) for index in range(3)])

@@ -151,7 +151,8 @@ def test_objects_of_one_mesh_are_exported_with_matte_trim(tmp_path: Path) -> Non
 
 
 def test_the_sheet_of_one_category_has_two_rows_of_its_shapes(tmp_path: Path) -> None:
-    main(["--out", str(tmp_path), "--side", "16", "--samples", "1", "--categories", "mug"])
-    assert [path.name for path in tmp_path.iterdir()] == ["shape_library.jpg"]
-    with Image.open(tmp_path / "shape_library.jpg") as sheet:
+    out = tmp_path / "new" / "sheets"
+    main(["--out", str(out), "--side", "16", "--samples", "1", "--categories", "mug"])
+    assert [path.name for path in out.iterdir()] == ["shape_library.jpg"]
+    with Image.open(out / "shape_library.jpg") as sheet:
         assert sheet.size == (12 * 18 - 2, 2 * 18 - 2)

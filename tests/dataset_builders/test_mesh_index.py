@@ -62,8 +62,9 @@ def test_two_processes_make_the_same_index(meshes: Path, tmp_path: Path, monkeyp
     assert alone.read_bytes() == together.read_bytes()
 
 
-def test_a_damaged_index_is_named(meshes: Path, tmp_path: Path) -> None:
-    put(tmp_path, f"out/{INDEX_NAME}", "{")
+@pytest.mark.parametrize("text", ["{", "{}", "[1]", "3", '{"files": {}, "sizes": {}}'])
+def test_a_damaged_index_is_named(meshes: Path, tmp_path: Path, text: str) -> None:
+    put(tmp_path, f"out/{INDEX_NAME}", text)
     with pytest.raises(ValueError, match=rf"{INDEX_NAME} is damaged \(.*\): delete it and build again"):
         make_index(meshes, tmp_path / "out")
 

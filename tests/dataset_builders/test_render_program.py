@@ -166,3 +166,10 @@ def test_scenes_of_other_families_are_refused_by_name(tmp_path: Path, suffix: st
     with pytest.raises(ValueError, match="Point2D"):
         save_program(SceneProgram((Point2D(0.5, 0.5),)), tmp_path / f"scene{suffix}", SIZE, samples=1)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_family_without_a_camera_is_refused_and_the_others_are_named(tmp_path: Path, suffix: str) -> None:
+    with pytest.raises(ValueError, match="cannot render family 'two_d': choose one of clevr, so3, six_dof, shapenet"):
+        save_program(SCENE, tmp_path / f"scene{suffix}", SIZE, samples=1, family="two_d")
+    assert not list(tmp_path.iterdir())

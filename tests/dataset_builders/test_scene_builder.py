@@ -53,6 +53,13 @@ def test_builder_and_build_give_the_same_rows(
             assert np.array_equal(np.asarray(one), np.asarray(other))
 
 
+@pytest.mark.parametrize("name", ["num_scenes", "width", "height"])
+def test_zero_is_not_taken_for_the_familys_own_number(tmp_path: Path, name: str) -> None:
+    builder = TwoDBuilder(cache_dir=str(tmp_path), **{"num_scenes": 1, name: 0})
+    with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
+        builder.download_and_prepare()
+
+
 def test_a_built_split_streams(tmp_path: Path) -> None:
     build_family("two_d", tmp_path, splits=("val_ood",), num_scenes=3, resolution=(32, 32), workers=1)
     rows = list(load_dataset(str(tmp_path), "two_d", split="val_ood", streaming=True))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from dataset_builders.two_d import draw_disc, is_trained_cell, sample_two_d_scene
+from metrics.scene_program.strict_scores import in_trained_cell
 from modeling_igllm import Point2D, format_program, parse_program
 
 
@@ -25,6 +26,13 @@ def test_ood_places_fill_the_square() -> None:
     share = np.mean([is_trained_cell(place.x, place.y) for place in found])
     assert 0.17 < share < 0.33  # a quarter of the area
     assert len({(int(8 * place.x), int(8 * place.y)) for place in found}) > 60
+
+
+def test_the_metric_knows_the_trained_cells() -> None:
+    """It travels without this package and has a rule of its own; corners of cells are among the points."""
+    points = np.stack(np.meshgrid(np.arange(1000), np.arange(1000)), axis=-1).reshape(-1, 2) / 1000
+    points = np.concatenate([points[::37], points[(points * 1000 % 125 == 0).all(axis=1)]])
+    assert in_trained_cell(points).tolist() == [is_trained_cell(x, y) for x, y in points]
 
 
 def test_same_index_same_place_and_splits_share_none() -> None:

@@ -32,7 +32,7 @@ def place(rng):
 def clevr_object(rng, representation):
     shape = word(rng, SHAPES)
     yaw = float(rng.uniform(0, 1.57)) if shape == "cube" and rng.random() < 0.8 else None
-    return ClevrObject(word(rng, SIZES), word(rng, COLORS[:2]), word(rng, MATERIALS[:1]), shape, place(rng), yaw)
+    return ClevrObject(word(rng, SIZES), word(rng, COLORS[:2]), word(rng, MATERIALS), shape, place(rng), yaw)
 
 
 def posed_object(rng, representation):

@@ -167,6 +167,12 @@ def test_unseen_shapes_leave_the_other_scores_alone():
         assert plain[key] == unseen[key], key
 
 
+def test_a_family_without_shapes_has_no_scores_of_unseen_ones() -> None:
+    point = "add(x=0.050, y=0.050)"
+    unseen = score_programs([point], [point], unseen_shapes=True, confusion=True)
+    assert unseen.keys() == score_programs([point], [point]).keys()
+
+
 def test_shape_class_forgives_the_id_and_shape_does_not():
     scores = score_programs([posed("chair_1", np.eye(3))], [posed("chair_2", np.eye(3))], rotation="9d")
     assert (scores["strict/shape"], scores["strict/shape_class"]) == (0, 1)
