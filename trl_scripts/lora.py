@@ -3,20 +3,27 @@
 Published: r 128, alpha 256, dropout 0.05, no bias, on every linear layer of the language model but `lm_head`.
 """
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import cast
 
 from peft import LoraConfig
 from transformers import BitsAndBytesConfig
+from transformers.utils import cached_file
 from trl import ModelConfig, get_peft_config, get_quantization_config
 
 from modeling_igllm import IGLLMForSceneProgram
+from modeling_igllm.scene_grammar import SceneGrammar
 
 LANGUAGE_PROJECTIONS = r".*language_model\..*\.(q|k|v|o|gate|up|down)_proj"
 """Seven linear layers per block of a Llama-like model, 224 of 7 billion parameters; matches none of the tower's."""
 
 # 4-bit weights cannot be trained, and the frozen tower is small.
 NOT_QUANTIZED = ["model.vision_tower", "model.multi_modal_projector", "numeric_head", "number_embedding", "lm_head"]
+
+# An adapter has no config.json, where a whole model keeps its grammar; the base may have another one, or none.
+GRAMMAR_NAME = "grammar.json"
 
 
 def lora_config(
@@ -67,6 +74,23 @@ def trained_beside_lora(model: IGLLMForSceneProgram) -> list[str]:
     """The parts that are new and therefore trained in full: projector, numeric head and number embedding."""
     parts = {"numeric_head": model.numeric_head, "number_embedding": model.number_embedding}
     return ["multi_modal_projector", *(name for name, module in parts.items() if module is not None)]
+
+
+def write_grammar(model: IGLLMForSceneProgram, folder: Path) -> None:
+    """Write the grammar of a model that was trained by an adapter beside it; OSError if that cannot be done."""
+    (folder / GRAMMAR_NAME).write_text(json.dumps(model.config.grammar, indent=2) + "\n", encoding="utf-8")
+
+
+def read_grammar(adapter: str) -> SceneGrammar:
+    """Return the grammar beside an adapter, in a folder or a Hub repository.
+
+    Raises:
+        OSError: if there is none.
+        ValueError: if it is damaged.
+    """
+    path = cached_file(adapter, GRAMMAR_NAME)
+    assert path is not None  # it raises where there is no such file
+    return SceneGrammar.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
 
 
 def _number_token_rows(model: IGLLMForSceneProgram) -> dict[str, list[int]]:

@@ -10,13 +10,17 @@ python -m trl_scripts.merge_adapter --adapter OUT --out MERGED
 import argparse
 from pathlib import Path
 
+from huggingface_hub import ModelCard
 from peft import PeftConfig, PeftModel
+from transformers.utils import cached_file
 
 from modeling_igllm import IGLLMForSceneProgram, IGLLMProcessor
 
+from .lora import read_grammar
+
 
 def merge_adapter(adapter: str, out: Path, base: str | None = None) -> None:
-    """Write base + adapter as a whole checkpoint, with the code and the processor of the training.
+    """Write base + adapter as a whole checkpoint, with the grammar, the processor and the card of the training.
 
     Args:
         adapter: output folder of `sft.py`, or a Hub repository.
@@ -24,14 +28,28 @@ def merge_adapter(adapter: str, out: Path, base: str | None = None) -> None:
         base: the base model, if it has moved since the training; where the adapter says by default.
 
     Raises:
-        ValueError: if `adapter` is no adapter.
-        OSError: if the base is not found.
+        ValueError: if `adapter` is no adapter, or its grammar is damaged.
+        OSError: if the base is not found, or the grammar or the card that `sft.py` writes beside an adapter.
     """
     source = base or PeftConfig.from_pretrained(adapter).base_model_name_or_path
     model = IGLLMForSceneProgram.from_pretrained(source)
     merged = PeftModel.from_pretrained(model, adapter).merge_and_unload()
+    merged.set_grammar(read_grammar(adapter))
     merged.save_pretrained(out)
     IGLLMProcessor.from_pretrained(adapter).save_pretrained(out)
+    _whole_model_card(adapter).save(out / "README.md")
+
+
+def _whole_model_card(adapter: str) -> ModelCard:
+    """The card of an adapter without what PEFT has added to its head."""
+    path = cached_file(adapter, "README.md")
+    assert path is not None  # it raises where there is no such file
+    card = ModelCard.load(path)
+    card.data.library_name = "transformers"
+    card.data.tags = [tag for tag in card.data.tags or [] if tag != "lora" and not tag.startswith("base_model:")]
+    if Path(str(card.data.base_model)).exists():  # a folder of this machine
+        card.data.base_model = None
+    return card
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import tiny
 import torch
+from huggingface_hub import ModelCard
 from peft import PeftModel, get_peft_model
 from safetensors.torch import load_file
 from small_backbones import language_configs
@@ -14,11 +15,12 @@ from test_sft_push import SWITCHES, save_base, save_scenes
 from transformers import AutoModelForImageTextToText
 from trl import ModelConfig
 
-from modeling_igllm import IGLLMForSceneProgram, IGLLMProcessor
+from modeling_igllm import IGLLMForSceneProgram, IGLLMProcessor, parse_program
 from trl_scripts import sft
 from trl_scripts.lora import lora_config, model_settings, quantization_config
 from trl_scripts.merge_adapter import merge_adapter
 from trl_scripts.scene_collator import SceneCollator
+from trl_scripts.scene_rows import load_scene_rows
 from trl_scripts.scene_trainer import SceneSFTTrainer
 
 LORA = ModelConfig(use_peft=True, lora_r=2)
@@ -150,9 +152,10 @@ def test_the_numeric_head_has_a_learning_rate_of_its_own(
 
 
 def test_training_from_the_command_line_and_merging(tmp_path: Path) -> None:
-    base, scenes, out = save_base(tmp_path / "base"), save_scenes(tmp_path / "scenes"), tmp_path / "out"
+    base, out = save_base(tmp_path / "base"), tmp_path / "out"
+    data = save_scenes(tmp_path / "scenes")
     switches = {name: value for name, value in SWITCHES.items() if value is not None}
-    switches |= {"dataset": scenes, "model_name_or_path": base, "output_dir": out, "number_head_learning_rate": 0.1}
+    switches |= {"dataset": data, "model_name_or_path": base, "output_dir": out, "number_head_learning_rate": 0.1}
     command = [part for name, value in switches.items() for part in (f"--{name}", str(value))]
     command += ["--max_length", "4096", "--use_peft", "--lora_r", "2", "--lora_dropout", "0.0"]
     assert sft.main(command) == 0
@@ -165,8 +168,28 @@ def test_training_from_the_command_line_and_merging(tmp_path: Path) -> None:
     expected, actual = adapted(**batch), merged(**batch)
     torch.testing.assert_close(actual.logits, expected.logits, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(actual.numbers, expected.numbers, rtol=0, atol=1e-5)
-    untrained = IGLLMForSceneProgram.from_pretrained(base).eval()(**batch)
-    assert not torch.allclose(untrained.numbers, actual.numbers, atol=1e-3)
+    untrained = IGLLMForSceneProgram.from_pretrained(base).eval()
+    assert not torch.allclose(untrained(**batch).numbers, actual.numbers, atol=1e-3)
+    # The base has no grammar: it came with the adapter, as did the card.
+    scenes = [parse_program(text) for text in load_scene_rows(str(data), "clevr", "train")["program"]]
+    grammar = IGLLMProcessor.from_pretrained(tmp_path / "merged").make_grammar(scenes)
+    assert untrained.config.grammar is None
+    assert merged.config.grammar == grammar.to_dict()
+    card = ModelCard.load(tmp_path / "merged" / "README.md")
+    assert (card.data.library_name, card.data.license, card.data.base_model) == ("transformers", "cc-by-4.0", None)
+    assert "lora" not in card.data.tags
+    assert "| lora_r | `2` |" in card.text
+
+
+def test_an_adapter_without_its_grammar_is_not_merged(processor: IGLLMProcessor, tmp_path: Path) -> None:
+    model = make_base(processor, tmp_path / "base")
+    get_peft_model(model, lora_config(model, LORA)).save_pretrained(tmp_path / "adapter")
+    with pytest.raises(OSError, match=r"grammar\.json"):
+        merge_adapter(str(tmp_path / "adapter"), tmp_path / "merged")
+    (tmp_path / "adapter" / "grammar.json").write_text("{}")
+    with pytest.raises(ValueError, match="grammar is damaged"):
+        merge_adapter(str(tmp_path / "adapter"), tmp_path / "merged")
+    assert not (tmp_path / "merged").exists()
 
 
 def test_the_report_names_the_adapter_and_no_revision_of_a_new_model() -> None:
