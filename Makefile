@@ -9,9 +9,12 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 
 CHECKPOINT := checkpoints/ig-llm-tiny-clevr
 DEMO_OUT := demo_output
+# Scenes and labelled pictures that `make card` measures with.
+FRESH ?= fresh
+REAL_IMAGES ?= ../shared/real_images
 REAL_IMAGE := $(wildcard ../shared/real_images/clevr_1.png)
 
-.PHONY: demo test test-slow space test-space cluster test-cluster fuzz test-matrix docs lint format clean
+.PHONY: demo test test-slow space test-space cluster test-cluster fuzz test-matrix docs card lint format clean
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/igllm predict docs/examples/clevr_scene.png $(REAL_IMAGE) --model $(CHECKPOINT) --out $(DEMO_OUT) --render
@@ -55,6 +58,13 @@ test-matrix: $(VENV)/.installed-test
 # The API reference in docs/api, from the docstrings.
 docs: $(VENV)/.installed-test
 	$(BIN)/python docs/make_api.py
+
+# Measures the bundled checkpoint and writes its card (docs/training.md): hours of rendering.
+card: $(VENV)/.installed-test
+	$(BIN)/igllm build clevr --split val_id --num-scenes 500 --seed 1 --resolution 160x120 --out $(FRESH)
+	$(BIN)/python -m trl_scripts.measure_checkpoint $(CHECKPOINT) --dataset $(FRESH) --real-images $(REAL_IMAGES)
+	$(BIN)/python -m benchmarks.robustness $(CHECKPOINT) --scenes 100
+	$(BIN)/python -m trl_scripts.checkpoint_card $(CHECKPOINT)
 
 format: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix .

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from huggingface_hub import ModelCard
 
 from modeling_igllm import ClevrObject, SceneProgram, parse_program
+from trl_scripts.checkpoint_card import BENCHMARK, RESULTS, STRICT, make_card, read_results, result_entries
 from trl_scripts.cli import main
-from trl_scripts.make_checkpoint import SHOWN_SCORES
+from trl_scripts.measured_files import read_measured
 from trl_scripts.real_images import left_to_right
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -19,7 +21,7 @@ EXAMPLE = ROOT / "docs" / "examples" / "clevr_scene.png"
 def test_checkpoint_is_small_and_holds_no_pickles() -> None:
     files = [path for path in CHECKPOINT.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) <= 20e6
-    assert {path.suffix for path in files} <= {".safetensors", ".json", ".py", ".md", ".png"}
+    assert {path.suffix for path in files} <= {".safetensors", ".json", ".py", ".md", ".png", ".yaml"}
 
 
 def test_checkpoint_carries_the_current_code() -> None:
@@ -30,13 +32,12 @@ def test_checkpoint_carries_the_current_code() -> None:
         )
 
 
-def test_card_shows_what_was_measured() -> None:
-    card = (CHECKPOINT / "README.md").read_text()
-    report = json.loads((CHECKPOINT / "evaluation" / "fresh_scenes.json").read_text())
-    for name in SHOWN_SCORES:
-        assert f"| `{name}` | {report['scores'][f'strict/{name}']:.3f} |" in card
-    real = json.loads((CHECKPOINT / "evaluation" / "real_images.json").read_text())["total"]
-    assert f"| all | {real['predicted']} / {real['true']} |" in card
+def test_card_and_results_are_what_was_measured() -> None:
+    measured = read_measured(CHECKPOINT)
+    outdated = "python -m trl_scripts.checkpoint_card writes it anew"
+    assert str(make_card(CHECKPOINT, measured, BENCHMARK)) == (CHECKPOINT / "README.md").read_text(), outdated
+    assert read_results(CHECKPOINT / RESULTS) == result_entries(measured, BENCHMARK), outdated
+    assert len(ModelCard.load(CHECKPOINT / "README.md").data.eval_results) == len(STRICT) * len(measured.splits)
 
 
 @pytest.fixture(scope="module")

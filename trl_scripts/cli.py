@@ -37,12 +37,6 @@ def _parser() -> argparse.ArgumentParser:
 def _add_build(parser: argparse.ArgumentParser) -> None:
     _add_build_flags(parser)
     parser.add_argument("--workers", type=_positive, help="Blender processes (default: one per core)")
-    parser.add_argument(
-        "--picture-seconds",
-        type=_positive,
-        default=1800,
-        help="a worker that needs longer for one picture is taken for hung and replaced (default: %(default)s)",
-    )
     parser.set_defaults(run=_build)
 
 
@@ -65,6 +59,12 @@ def _add_build_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ground-truth", action="store_true", help="also fill the columns instance_mask and depth")
     parser.add_argument(
         "--meshes", type=Path, help="shapenet only: folder of your meshes, <category>/<id>/…/*.obj, .glb or .ply"
+    )
+    parser.add_argument(
+        "--picture-seconds",
+        type=_positive,
+        default=1800,
+        help="a worker that needs longer for one picture is taken for hung and replaced (default: %(default)s)",
     )
     parser.add_argument("--out", type=Path, required=True, help="dataset folder; finished shards in it are kept")
 
@@ -107,6 +107,9 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
         "--image-space", action="store_true", help="also render predicted and true scenes and compare the pictures"
     )
     parser.add_argument("--meshes", type=Path, help="for --image-space: folder of meshes, as for build")
+    parser.add_argument(
+        "--camera-space", action="store_true", help="CLEVR: also score positions in pixels, and the floor of l2"
+    )
     _add_model_flags(parser)
     parser.set_defaults(run=_evaluate)
 

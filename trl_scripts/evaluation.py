@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from modeling_igllm import ScenePrediction, format_program, parse_program
 
+from .camera_space import camera_space_scores, load_cameras
 from .errors import CommandError
 from .inference import Predictor
 from .scene_rows import load_scene_rows
@@ -25,31 +26,59 @@ def run_evaluate(parsed: argparse.Namespace) -> int:
     """Print a table of scores and, with --out, write them as JSON."""
     rows = _load_rows(parsed.dataset, parsed.config, parsed.split)
     predictor = Predictor.load(parsed.model, parsed.revision, parsed.device, parsed.dtype, not parsed.no_grammar)
-    start = time.monotonic()
-    predictions = predict_rows(predictor, rows, parsed.batch_size)
-    seconds = time.monotonic() - start
-    truncated = sum(prediction.truncated for prediction in predictions)
-    if truncated:
-        print(f"igllm evaluate: a limit ended {truncated} of {len(rows)} outputs", file=sys.stderr)
-    texts = [metric_text(prediction) for prediction in predictions]
-    scores = score_texts(texts, list(rows["program"]), parsed.split)
+    predictions, measured = evaluate_rows(predictor, rows, parsed.split, parsed.batch_size)
+    scores = measured.pop("scores")
     if parsed.image_space:
         scores |= _image_space_scores(predictions, rows, parsed.meshes)
+    if parsed.camera_space:
+        scores |= evaluate_cameras(predictions, rows, parsed.dataset, parsed.config, parsed.split)
     report = {
         "model": parsed.model,
         "dataset": parsed.dataset,
         "config": parsed.config,
         "split": parsed.split,
-        "scenes": len(rows),
-        "grammar": predictor.use_grammar,
-        "truncated": truncated,
-        "seconds_per_image": seconds / len(rows),
+        **measured,
         "scores": json_scores(scores),
     }
     print(format_scores(scores, len(rows)))
     if parsed.out is not None:
         write_report(parsed.out, report)
     return 0
+
+
+def evaluate_rows(
+    predictor: Predictor, rows: Dataset, split: str, batch_size: int
+) -> tuple[list[ScenePrediction], dict[str, Any]]:
+    """Predict and score rows of `split`, or of a slice of it.
+
+    Returns:
+        The predictions, and what was measured: `scenes`, `grammar`, `truncated` (answers that a limit ended, named
+        on standard error), `seconds_per_image` and `scores`, which may be NaN.
+    """
+    start = time.monotonic()
+    predictions = predict_rows(predictor, rows, batch_size)
+    seconds = time.monotonic() - start
+    truncated = sum(prediction.truncated for prediction in predictions)
+    if truncated:
+        print(f"igllm evaluate: a limit ended {truncated} of {len(rows)} outputs", file=sys.stderr)
+    texts = [metric_text(prediction) for prediction in predictions]
+    return predictions, {
+        "scenes": len(rows),
+        "grammar": predictor.use_grammar,
+        "truncated": truncated,
+        "seconds_per_image": seconds / len(rows),
+        "scores": score_texts(texts, list(rows["program"]), split),
+    }
+
+
+def evaluate_cameras(
+    predictions: list[ScenePrediction], rows: Dataset, dataset: str, config: str | None, split: str
+) -> dict[str, float]:
+    """Return `camera_space_scores` at the size of the dataset's pictures."""
+    cameras = load_cameras(dataset, config, split)
+    references = [parse_program(text) for text in rows["program"]]
+    scenes = [prediction.scene for prediction in predictions]
+    return camera_space_scores(scenes, references, cameras, rows[0]["image"].size)
 
 
 def predict_rows(predictor: Predictor, rows: Dataset, batch_size: int) -> list[ScenePrediction]:

@@ -29,7 +29,7 @@ from trl_scripts.feature_cache import CachedFeatures, cache_features
 from trl_scripts.fit_number_ranges import fit_number_ranges
 from trl_scripts.hub_trainer import prepare_push
 from trl_scripts.image_augmentation import family_augmentation
-from trl_scripts.lora import lora_config, model_settings, quantization_config
+from trl_scripts.lora import lora_config, model_settings, quantization_config, write_grammar
 from trl_scripts.mirrored_rows import with_mirrored
 from trl_scripts.run_clock import RunClock
 from trl_scripts.scene_collator import SceneCollator, answer_lengths, row_scenes
@@ -156,6 +156,8 @@ def train(
     with one_line_if_unwritable(output):
         trainer.save_state()
         (output / "scene_arguments.json").write_text(json.dumps(used, indent=2) + "\n")
+        if model_arguments.use_peft:
+            write_grammar(model, output)
         trainer.create_model_card()
         trainer.save_model()
 

@@ -163,7 +163,8 @@ def test_shards_that_are_gone_leave_the_hub_and_foreign_files_stay(hub, dataset)
 def test_temporary_files_and_caches_stay_at_home(hub, checkpoint, tmp_path):
     folder = tmp_path / "model"
     shutil.copytree(checkpoint, folder)
-    wanted = {path.name for path in folder.iterdir()} | {"evaluation/fresh.json"}
+    kept = ("evaluation/fresh.json", ".eval_results/ig_llm.yaml")
+    wanted = {path.name for path in folder.iterdir()} | {*kept}
     junk = (
         ".12.tmp",
         ".12-model.safetensors",
@@ -174,7 +175,7 @@ def test_temporary_files_and_caches_stay_at_home(hub, checkpoint, tmp_path):
         "trainer_state.json",
         "scene_arguments.json",
     )
-    for name in (*junk, "evaluation/fresh.json", "checkpoint-3/model.safetensors", ".cache/huggingface/a.json"):
+    for name in (*junk, *kept, "checkpoint-3/model.safetensors", ".cache/huggingface/a.json"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("{}")
     main(["push", "model", str(folder), MODEL])

@@ -1,0 +1,59 @@
+"""Other renderings: each changes the picture, none the scene, and scores are compared with the right sign."""
+
+import numpy as np
+import pytest
+
+from benchmarks import robustness
+from benchmarks.robustness import PLAIN, SHARES, VARIANTS, differences, render_variant
+from dataset_builders.clevr_sampler import sample_clevr_scene
+
+SCENE = sample_clevr_scene("clevr", "val_id", 1, 0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(robustness, "WIDTH", 48)
+        patch.setattr(robustness, "HEIGHT", 36)
+        yield
+
+
+@pytest.fixture(scope="module")
+def plain(small: None) -> np.ndarray:
+    return render(PLAIN)
+
+
+def render(name: str) -> np.ndarray:
+    (picture,) = render_variant(VARIANTS[name], [SCENE], samples=2)
+    return np.asarray(picture).astype(float)
+
+
+@pytest.mark.parametrize("name", [name for name in VARIANTS if name not in (PLAIN, "samples", "480x320")])
+def test_every_variant_is_another_picture_of_the_same_scene(name: str, plain: np.ndarray) -> None:
+    other = render(name)
+    assert other.shape == plain.shape
+    assert np.abs(other - plain).max() > 5
+    brightness = [picture - picture.mean() for picture in (plain, other)]
+    likeness = np.corrcoef(*(picture.ravel() for picture in brightness))[0, 1]
+    assert likeness > 0.6
+
+
+def test_exposure_brightens_and_darkens(plain: np.ndarray) -> None:
+    assert render("exposure_up").mean() > plain.mean() + 8
+    assert render("exposure_down").mean() < plain.mean() - 8
+
+
+def test_a_variant_is_rendered_the_same_every_time() -> None:
+    assert (render("lamps_moved") == render("lamps_moved")).all()
+
+
+def test_sizes_and_samples_are_those_that_they_say() -> None:
+    assert VARIANTS["480x320"].quality == {"width": 480, "height": 320}
+    assert VARIANTS["samples"].quality == {"samples": 128}
+    assert VARIANTS[PLAIN] == robustness.Variant(VARIANTS[PLAIN].what)
+
+
+def test_differences_are_points_above_the_plain_pictures() -> None:
+    plain = {**dict.fromkeys(SHARES, 0.9), "l2": 0.2}
+    worse = {**dict.fromkeys(SHARES, 0.87), "l2": 0.25}
+    assert differences(worse, plain) == pytest.approx({**dict.fromkeys(SHARES, -3.0), "l2": 0.05})
