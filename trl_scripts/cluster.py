@@ -82,9 +82,14 @@ def _run_engine(plans: "list[SplitPlan]", parsed: argparse.Namespace) -> None:
     logs = (parsed.logs or parsed.out.with_name(f"{parsed.out.name}.logs")).resolve()
     if parsed.engine == "local":
         workers = parsed.workers or max(1, (os.cpu_count() or 1) // parsed.threads)
-        build_locally(plans, logs, workers=workers, threads=parsed.threads)
+        build_locally(plans, logs, workers=workers, threads=parsed.threads, picture_seconds=parsed.picture_seconds)
         return
-    settings = {"workers": parsed.workers or -1, "threads": parsed.threads, "memory_gb": parsed.memory_gb}
+    settings = {
+        "workers": parsed.workers or -1,
+        "threads": parsed.threads,
+        "memory_gb": parsed.memory_gb,
+        "picture_seconds": parsed.picture_seconds,
+    }
     if parsed.engine == "ray":
         build_on_ray(plans, logs, address=parsed.address, **settings)
         return

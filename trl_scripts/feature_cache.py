@@ -5,12 +5,14 @@ images, and `features` (items, tokens, channels). A larger dataset adds files fo
 interrupted computation keeps the files it has finished.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +23,7 @@ from tqdm import tqdm
 
 from modeling_igllm import IGLLMForSceneProgram, IGLLMProcessor
 
+from .errors import CommandError, one_line
 from .image_augmentation import PhotometricAugmentation
 from .tower_dataset import normalize_pixels, raw_pixels
 
@@ -76,6 +79,7 @@ def cache_features(
 
     Raises:
         ValueError: if `copies` > 1 comes without an augmentation, or a file of the cache is damaged.
+        CommandError: if a file of the cache cannot be written; those that are finished stay.
     """
     if copies > 1 and augmentation is None:
         raise ValueError(f"copies={copies} of the same features make no sense: pass an augmentation")
@@ -85,7 +89,8 @@ def cache_features(
     # By key: images that occur twice are computed once.
     missing = list({item.key: item for item in items if item.key not in stored}.values())
     if missing:
-        folder.mkdir(parents=True, exist_ok=True)
+        with _one_line_if_unwritable(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         _Computation(rows, model, processor, augmentation).write(missing, folder, device)
         stored = _read_keys(folder)
     files = sorted({path for path, _ in (stored[item.key] for item in items)})
@@ -116,10 +121,16 @@ def _tower_key(model: IGLLMForSceneProgram, processor: IGLLMProcessor) -> str:
 def _items(rows: Dataset, copies: int, augmentation: PhotometricAugmentation | None) -> Iterator[_Item]:
     """Every copy of every image, the copies of an image one after another."""
     for row, encoded in enumerate(rows.select_columns("image").cast_column("image", Image(decode=False))):
-        image_key = hashlib.sha256(encoded["image"]["bytes"]).digest()
+        image_key = hashlib.sha256(_encoded_bytes(encoded["image"])).digest()
         yield _Item(image_key, row, 0)
         for copy in range(1, copies):
             yield _Item(hashlib.sha256(image_key + repr((copy, augmentation)).encode()).digest(), row, copy)
+
+
+def _encoded_bytes(image: dict[str, Any]) -> bytes:
+    """The file of an image that is not decoded; a folder of pictures (`imagefolder`) holds paths alone."""
+    content: bytes | None = image["bytes"]
+    return Path(image["path"]).read_bytes() if content is None else content
 
 
 def _read_keys(folder: Path) -> dict[bytes, tuple[Path, int]]:
@@ -136,6 +147,18 @@ def _load(path: Path) -> dict[str, torch.Tensor]:
         return load_file(path)  # memory-mapped
     except SafetensorError as error:
         raise ValueError(f"{path} is damaged ({error}): delete it, its features will be computed again") from error
+
+
+@contextlib.contextmanager
+def _one_line_if_unwritable(path: Path) -> Iterator[None]:
+    """Turn a full disk, say, into a `CommandError`."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise CommandError(
+            f"cannot write {path}: {one_line(error)}; make room, or choose another folder for features, and run the "
+            "command again: features that are finished are kept"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -167,8 +190,9 @@ class _Computation:
         path = folder / f"{hashlib.sha256(keys).hexdigest()[:32]}.safetensors"
         temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp")
         try:
-            save_file(tensors, temporary)
-            os.replace(temporary, path)
+            with _one_line_if_unwritable(path):
+                save_file(tensors, temporary)
+                os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
 

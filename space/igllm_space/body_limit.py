@@ -4,6 +4,8 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+_UPLOAD_ROUTE = "/gradio_api/upload"
+
 
 class BodyTooLargeError(Exception):
     """More bytes came than `BodyLimit` allows."""
@@ -12,20 +14,24 @@ class BodyTooLargeError(Exception):
 class BodyLimit:
     """ASGI middleware that answers 413 to a request whose body is larger than `max_bytes`.
 
-    A body that says so in its header is refused unread; one that does not is cut off where it passes the limit.
+    A body that says so in its header is refused unread; one that does not is cut off where it passes the limit. Only
+    uploads, which Gradio writes to disk as they come, may have `max_upload_bytes`: all else is read into memory, where
+    JSON can become a hundred times as large, and stays there while it waits in the queue.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int, max_upload_bytes: int) -> None:
         self.app = app
         self.max_bytes = max_bytes
+        self.max_upload_bytes = max_upload_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        refusal = PlainTextResponse(f"a request may have at most {self.max_bytes} bytes", status_code=413)
-        if not _declared_length(scope) <= self.max_bytes:
+        limit = self.max_upload_bytes if scope["path"].endswith(_UPLOAD_ROUTE) else self.max_bytes
+        refusal = PlainTextResponse(f"a request may have at most {limit} bytes", status_code=413)
+        if not _declared_length(scope) <= limit:
             await refusal(scope, receive, send)
             return
         received, has_answered = 0, False
@@ -34,7 +40,7 @@ class BodyLimit:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self.max_bytes:
+            if received > limit:
                 raise BodyTooLargeError
             return message
 

@@ -1,5 +1,7 @@
 """Cached tower features are the features, and each image is computed once for a tower, whatever dataset it is in."""
 
+import errno
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,12 +9,16 @@ import pytest
 import tiny
 import torch
 from datasets import Dataset, Features, Image, concatenate_datasets
+from fault_runs import in_fork, mount_private_disk
 from PIL import Image as PillowImage
 
 from modeling_igllm import IGLLMForSceneProgram, IGLLMProcessor
 from trl_scripts import feature_cache
+from trl_scripts.errors import CommandError
 from trl_scripts.feature_cache import CachedFeatures, cache_features
 from trl_scripts.image_augmentation import PhotometricAugmentation
+
+NOT_PERMITTED = 77
 
 
 def make_rows(count: int) -> Dataset:
@@ -63,6 +69,21 @@ def test_a_second_call_computes_nothing(
     second = cache_features(rows, model, processor, tmp_path)
     assert computed == [3]
     np.testing.assert_array_equal(copies_of(first), copies_of(second))
+
+
+def test_pictures_in_a_folder_are_those_of_a_built_dataset(
+    processor: IGLLMProcessor, model: IGLLMForSceneProgram, rows: Dataset, tmp_path: Path, computed: list[int]
+) -> None:
+    cached = cache_features(rows, model, processor, tmp_path / "features")
+    paths = []
+    for number, encoded in enumerate(rows.cast_column("image", Image(decode=False))):
+        paths.append(str(tmp_path / f"{number}.png"))
+        Path(paths[-1]).write_bytes(encoded["image"]["bytes"])
+    folder = Dataset.from_dict({"image": paths}, features=Features({"image": Image()}))
+    assert folder.cast_column("image", Image(decode=False))[0]["image"]["bytes"] is None
+    of_folder = cache_features(folder, model, processor, tmp_path / "features")
+    assert computed == [3]
+    np.testing.assert_array_equal(copies_of(of_folder), copies_of(cached))
 
 
 def test_a_larger_dataset_computes_its_new_images_alone(
@@ -164,6 +185,66 @@ def test_a_damaged_file_is_named(
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ValueError, match=f"{path.name} is damaged.*delete it"):
         cache_features(rows, model, processor, tmp_path)
+
+
+def files_below(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_file_that_is_half_written_is_removed_and_named(
+    processor: IGLLMProcessor, model: IGLLMForSceneProgram, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_half(tensors: dict[str, torch.Tensor], path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    cache_features(make_rows(2), model, processor, tmp_path)
+    before = files_below(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(feature_cache, "save_file", write_half)
+        with pytest.raises(CommandError, match=r"cannot write .*\.safetensors: .*No space left.*make room") as raised:
+            cache_features(make_rows(3), model, processor, tmp_path)
+    assert str(tmp_path) in str(raised.value) and "\n" not in str(raised.value)
+    assert files_below(tmp_path) == before
+    assert copies_of(cache_features(make_rows(3), model, processor, tmp_path)).shape[:2] == (1, 3)
+
+
+def test_a_full_disk_keeps_what_is_finished(
+    processor: IGLLMProcessor, model: IGLLMForSceneProgram, tmp_path: Path
+) -> None:
+    """A real one, which safetensors meets in its own way."""
+    disk, message = tmp_path / "disk", tmp_path / "message"
+    disk.mkdir()
+
+    def compute_twice() -> int:
+        if not mount_private_disk(disk, 1):
+            return NOT_PERMITTED
+        cache_features(make_rows(2), model, processor, disk / "features")
+        before = files_below(disk)
+        ballast = disk / "ballast"
+        ballast.write_bytes(bytes(shutil.disk_usage(disk).free))
+        try:
+            cache_features(make_rows(3), model, processor, disk / "features")
+        except CommandError as error:
+            message.write_text(str(error))
+        ballast.unlink()
+        is_clean = files_below(disk) == before
+        cache_features(make_rows(3), model, processor, disk / "features")
+        return 0 if is_clean and len(files_below(disk)) == 2 else 1
+
+    code = in_fork(compute_twice)
+    if code == NOT_PERMITTED:
+        pytest.skip("no private mounts on this system")
+    assert code == 0
+    assert message.read_text().startswith(f"cannot write {disk / 'features'}/")
+
+
+def test_a_folder_that_cannot_be_made_is_named(
+    processor: IGLLMProcessor, model: IGLLMForSceneProgram, rows: Dataset, tmp_path: Path
+) -> None:
+    (tmp_path / "features").touch()
+    with pytest.raises(CommandError, match=r"cannot write .*/features/.*choose another folder"):
+        cache_features(rows, model, processor, tmp_path / "features")
 
 
 def test_the_tower_is_left_as_it_was(processor: IGLLMProcessor, rows: Dataset, tmp_path: Path) -> None:

@@ -1,13 +1,16 @@
 """The loop resumes where a kill has left it, and its schedule ends with the steps or the time."""
 
 import json
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator
 
 from trl_scripts.baselines import timed_training
 from trl_scripts.baselines.attribute_net import AttributeNet, AttributeNetConfig
@@ -21,6 +24,7 @@ from trl_scripts.baselines.timed_training import (
 )
 
 PLAN = TrainingPlan(steps=8, seconds=None, batch_size=3, learning_rate=1e-2, warmup_steps=2)
+FINISHED = {"config.json", "model.safetensors", CLOCK_FILE}
 
 
 class _KilledError(Exception):
@@ -61,9 +65,72 @@ def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(
     fit(make_net(), 10, make_loss(kill_at=3), PLAN, tmp_path / "killed")  # three steps are left
     whole, resumed = (AttributeNet.from_pretrained(tmp_path / name).state_dict() for name in ("whole", "killed"))
     assert all(torch.equal(weights, resumed[name]) for name, weights in whole.items())
-    names = {"config.json", "model.safetensors", CLOCK_FILE}
-    assert {path.name for path in (tmp_path / "killed").iterdir()} == names
+    assert {path.name for path in (tmp_path / "killed").iterdir()} == FINISHED
     assert json.loads((tmp_path / "killed" / CLOCK_FILE).read_text())["step"] == 8
+
+
+def kill_half_written(monkeypatch: pytest.MonkeyPatch, owner: type, method: str, call: int) -> None:
+    """The files of the `call`-th use of a method that saves are cut in half."""
+    save, calls = getattr(owner, method), iter(range(1, 100))
+
+    def save_half(self: Any, folder: str | Path, *args: Any, **kwargs: Any) -> None:
+        save(self, folder, *args, **kwargs)
+        if next(calls) == call:
+            for path in Path(folder).glob("*"):
+                path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+            raise _KilledError
+
+    monkeypatch.setattr(owner, method, save_half)
+
+
+def kill_before_rename(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Killed where a file or folder of that name would appear."""
+    replace = os.replace
+
+    def replace_others(source: Path, target: Path) -> None:
+        if Path(target).name == name:
+            raise _KilledError
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", replace_others)
+
+
+def kill_half_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed when an older checkpoint is half removed."""
+
+    def remove_half(folders: Iterable[Path]) -> None:
+        for folder in folders:
+            next(folder.glob("*.safetensors")).unlink()
+            raise _KilledError
+
+    monkeypatch.setattr(timed_training, "_remove", remove_half)
+
+
+@pytest.mark.parametrize(
+    "kill",
+    [
+        partial(kill_half_written, owner=Accelerator, method="save_state", call=1),
+        partial(kill_half_written, owner=Accelerator, method="save_state", call=4),
+        partial(kill_before_rename, name="checkpoint-4"),
+        kill_half_removed,
+        partial(kill_half_written, owner=AttributeNet, method="save_pretrained", call=1),
+        partial(kill_before_rename, name="model.safetensors"),
+    ],
+    ids=["first save", "fourth save", "before it is named", "removing older ones", "saving the net", "naming it"],
+)
+def test_a_run_killed_while_it_saves_resumes_from_the_last_whole_checkpoint(
+    kill: Callable[[pytest.MonkeyPatch], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit(make_net(), 10, make_loss(), PLAN, tmp_path / "whole")
+    monkeypatch.setattr(timed_training, "SAVE_SECONDS", -1.0)
+    with monkeypatch.context() as patch, pytest.raises(_KilledError):
+        kill(patch)
+        fit(make_net(), 10, make_loss(), PLAN, tmp_path / "killed")
+    assert not is_finished(tmp_path / "killed")
+    fit(make_net(), 10, make_loss(), PLAN, tmp_path / "killed")
+    whole, resumed = (AttributeNet.from_pretrained(tmp_path / name).state_dict() for name in ("whole", "killed"))
+    assert all(torch.equal(weights, resumed[name]) for name, weights in whole.items())
+    assert {path.name for path in (tmp_path / "killed").iterdir()} == FINISHED
 
 
 def test_a_finished_net_is_left_as_it_is(tmp_path: Path) -> None:
