@@ -107,10 +107,13 @@ def test_equal_on_trained_weights() -> None:
     model = IGLLMForSceneProgram.from_pretrained(CHECKPOINT).eval()
     processor = IGLLMProcessor.from_pretrained(CHECKPOINT)
     model.set_grammar(processor.make_grammar([tiny.LONG_SCENE], max_objects=10))
-    # Pictures, not noise: where the model hardly knows, numbers that are fed back carry rounding into the next choice.
+    # Pictures, not noise: numbers that are fed back carry rounding into what follows, most where the model hardly knows.
     picture = Image.open(PICTURE).convert("RGB")
     inputs = processor.encode_prompt([picture, ImageOps.mirror(picture)])
-    assert_equal(model.generate_scene(**inputs), token_by_token(model, inputs, room=1024))
+    output, expected = model.generate_scene(**inputs), token_by_token(model, inputs, room=1024)
+    assert torch.equal(output.sequences, expected.sequences)
+    # A tenth of the checkpoint's mean error of place, in metres.
+    torch.testing.assert_close(output.numbers.nan_to_num(), expected.numbers.nan_to_num(), rtol=0, atol=0.02)
 
 
 def choices(output: SceneDecodeOutput, row: int = 0) -> int:
