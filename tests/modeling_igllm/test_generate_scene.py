@@ -107,7 +107,7 @@ def test_equal_on_trained_weights() -> None:
     model = IGLLMForSceneProgram.from_pretrained(CHECKPOINT).eval()
     processor = IGLLMProcessor.from_pretrained(CHECKPOINT)
     model.set_grammar(processor.make_grammar([tiny.LONG_SCENE], max_objects=10))
-    # Pictures, not noise: numbers that are fed back carry rounding into what follows, most where the model hardly knows.
+    # Pictures, not noise: numbers that are fed back carry rounding on, most where the model hardly knows.
     picture = Image.open(PICTURE).convert("RGB")
     inputs = processor.encode_prompt([picture, ImageOps.mirror(picture)])
     output, expected = model.generate_scene(**inputs), token_by_token(model, inputs, room=1024)
