@@ -36,6 +36,7 @@ def with_mirrored(rows: Dataset) -> Dataset:
     Raises:
         CommandError: for a scene that is none of CLEVR's: its objects or its camera have no such symmetry.
     """
+    # Not from the cache, whose key knows nothing of the functions that `mirror_row` calls.
     mirrored = rows.map(mirror_row, desc="mirror images", load_from_cache_file=False)
     return concatenate_datasets([rows, mirrored])
 

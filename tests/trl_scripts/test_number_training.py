@@ -30,6 +30,7 @@ from trl_scripts import sft
 from trl_scripts.fit_number_ranges import fit_number_ranges
 from trl_scripts.scene_collator import SceneCollator, answer_lengths
 from trl_scripts.scene_trainer import check_number_head_learns
+from trl_scripts.tiny_model import build_tiny_model
 
 every_head = pytest.mark.parametrize("number_head", NUMBER_HEADS[1:])
 MATRICES = RotationOracle.random(3, random_state=0).as_matrix()
@@ -163,6 +164,12 @@ def test_the_script_trains_digit_text_with_the_number_token_loss(tmp_path: Path)
     assert run_sft(tmp_path, tower=str(save_tower(tmp_path / "tower")), **switches) == 0
     state = json.loads((tmp_path / "out" / "trainer_state.json").read_text())
     assert any(entry.get("number_token_loss", 0) > 0 for entry in state["log_history"])
+
+
+def test_a_new_language_model_begins_at_unit_gain(tmp_path: Path) -> None:
+    model, _ = build_tiny_model(save_tower(tmp_path / "tower"), hidden_size=96)
+    weights = model.model.language_model.layers[0].self_attn.q_proj.weight
+    assert weights.std().item() == pytest.approx(96**-0.5, rel=0.05)
 
 
 @pytest.mark.usefixtures("own_cache")

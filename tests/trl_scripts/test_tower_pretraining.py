@@ -76,6 +76,15 @@ def test_rgb_supervision_never_looks_at_color_names() -> None:
     assert first.loss == second.loss
 
 
+@pytest.mark.parametrize(("beta", "expected"), [(1.0, 0.5 * 0.2**2), (0.1, 0.2 - 0.1 / 2)])
+def test_regression_beta_is_where_an_error_begins_to_count_in_full(beta: float, expected: float) -> None:
+    model = make_tower(regression_beta=beta)
+    targets = stacked_targets(model.config, [CUBE])
+    asked = model(make_pixels(1)).predictions["position"].detach() + 0.2
+    targets["position"] = torch.where(targets["position"].isnan(), torch.nan, asked)
+    assert model(make_pixels(1), targets).losses["position"].item() == pytest.approx(expected, rel=1e-3)
+
+
 def test_image_without_objects_gives_a_finite_loss() -> None:
     model = make_tower().eval()
     assert torch.isfinite(model(make_pixels(1), stacked_targets(model.config, [])).loss)

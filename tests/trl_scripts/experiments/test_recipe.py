@@ -8,14 +8,16 @@ import experiment_files
 import pytest
 
 from trl_scripts.errors import CommandError
+from trl_scripts.experiments import towers
 from trl_scripts.experiments.ns_vqa_run import ns_vqa_arguments
 from trl_scripts.experiments.plan import Folders, plan_runs, sft_arguments
-from trl_scripts.experiments.recipe import RECIPES, load_recipe, recipe_names, recipe_path
+from trl_scripts.experiments.recipe import RECIPES, TowerPlan, load_recipe, recipe_names, recipe_path
 from trl_scripts.experiments.smoke import make_smoke
-from trl_scripts.experiments.towers import parse_size
+from trl_scripts.experiments.towers import make_tower, parse_size, read_tower_report
 
 PUBLISHED = sorted((RECIPES / "experiments" / "published").glob("*.yaml"))
 ANSWERING = {"masks", "attributes", "score_threshold"}
+BASELINE = {"recipe": "ns_vqa.yaml", "masks": "predicted", "attributes": "own"}
 FOLDERS = Folders(Path("data"), Path("out"), "name")
 
 
@@ -55,6 +57,11 @@ def broken(**changes: Any) -> dict[str, Any]:
         (broken(plots=["pie"]), "plots names 'pie'"),
         (broken(towers={"random": {"seen": "much"}}), "towers.random needs either checkpoint or recipe"),
         (broken(towers=["random"]), "towers must be a mapping"),
+        (broken(arms={"a": {"ns_vqa": {"masks": "true"}}}), "arms.a.ns_vqa needs recipe, masks and attributes"),
+        (
+            broken(arms={"a": {"ns_vqa": {**BASELINE, "score_threshold": 1.5}}}),
+            "arms.a.ns_vqa.score_threshold must be a number from 0.0 to below 1, got 1.5",
+        ),
         (["no", "mapping"], "the recipe must be a mapping"),
     ],
 )
@@ -89,3 +96,17 @@ def test_a_size_is_two_numbers() -> None:
     assert parse_size("160x120") == (160, 120)
     with pytest.raises(CommandError, match="'160' is no size"):
         parse_size("160")
+
+
+def test_a_tower_is_shared_whatever_is_said_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def pretrain(plan: TowerPlan, dataset: Path, family: str, folder: Path) -> dict[str, Any]:
+        folder.mkdir()
+        return {"made": plan.seen}
+
+    monkeypatch.setattr(towers, "_pretrain", pretrain)
+    first, second = (TowerPlan(seen=seen, recipe="tower_a.yaml") for seen in ("much", "a lot"))
+    folder = make_tower("tower", first, tmp_path, "clevr", tmp_path)
+    assert make_tower("tower", second, tmp_path, "clevr", tmp_path) == folder
+    assert read_tower_report(folder)["scores"] == {"made": "much"}  # not made again
+    with pytest.raises(CommandError, match="holds a tower made from another recipe"):
+        make_tower("tower", replace(first, recipe="tower_broad.yaml"), tmp_path, "clevr", tmp_path)
