@@ -12,6 +12,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from datatrove.executor import LocalPipelineExecutor, RayPipelineExecutor, SlurmPipelineExecutor
 from datatrove.pipeline.base import PipelineStep
@@ -188,15 +189,7 @@ def submit_to_slurm(
         FinishDataset(plans).run()
         return
     folder = _new_logs(logs)
-    settings = {
-        "partition": partition,
-        "time": time,
-        "mem_per_cpu_gb": memory_gb,
-        "qos": "",  # the cluster's own unless it is among `sbatch`
-        "sbatch_args": {"kill-on-invalid-dep": "yes", **(sbatch or {})},  # no card when a shard has failed
-        "env_command": f'export PATH="{Path(sys.prefix) / "bin"}:$PATH"',  # of datatrove's commands
-        "skip_completed": False,
-    }
+    settings = _slurm_settings(partition, time, memory_gb, sbatch or {})
     render = SlurmPipelineExecutor(
         [RenderShards(shards, threads, picture_seconds)],
         tasks=len(shards),
@@ -215,6 +208,19 @@ def submit_to_slurm(
         logging_dir=str(folder / "card"),
         **settings,
     ).run()
+
+
+def _slurm_settings(partition: str, time: str, memory_gb: int, sbatch: dict[str, str]) -> dict[str, Any]:
+    """What both of Slurm's jobs have in common, as keywords of `SlurmPipelineExecutor`."""
+    return {
+        "partition": partition,
+        "time": time,
+        "mem_per_cpu_gb": memory_gb,
+        "qos": "",  # the cluster's own unless it is among `sbatch`
+        "sbatch_args": {"kill-on-invalid-dep": "yes", **sbatch},  # no card when a shard has failed
+        "env_command": f'export PATH="{Path(sys.prefix) / "bin"}:$PATH"',  # of datatrove's commands
+        "skip_completed": False,
+    }
 
 
 def _new_logs(logs: Path) -> Path:

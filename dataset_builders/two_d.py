@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from modeling_igllm import Point2D
+from modeling_igllm import Point2D, SceneProgram
 
 from .random_streams import scene_stream
 from .sampled_scene import SampledScene
@@ -46,3 +46,12 @@ def draw_disc(place: Point2D, width: int, height: int) -> np.ndarray:
     inside = columns[None, :] ** 2 + rows[:, None] ** 2 <= radius**2
     coverage = inside.reshape(height, SUPERSAMPLING, width, SUPERSAMPLING).mean(axis=(1, 3))[..., None]
     return np.rint(255 * (1 - coverage) + np.array(DISC_COLOR) * coverage).astype(np.uint8)
+
+
+def draw_scene(scene: SceneProgram, width: int, height: int) -> np.ndarray:
+    """Draw the discs of a scene of points, (height, width, 3) uint8; an empty scene is white."""
+    picture: np.ndarray = np.full((height, width, 3), 255, dtype=np.uint8)
+    for place in scene:
+        assert isinstance(place, Point2D)  # the family's
+        picture = np.minimum(picture, draw_disc(place, width, height))
+    return picture

@@ -11,6 +11,8 @@ tokenizer has is re-used, another is added. `sft.py --model_name_or_path BASE` g
 """
 
 import argparse
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,6 +24,8 @@ from modeling_igllm.backbones import IMAGE_TOKEN, grow_embeddings, load_language
 from modeling_igllm.llava_checkpoints import load_llava_projector
 from modeling_igllm.numeric_head import NUMBER_HEADS
 from modeling_igllm.processing_igllm import PUBLISHED_PROMPT
+
+from .errors import one_line
 
 
 def assemble(parsed: argparse.Namespace) -> None:
@@ -89,5 +93,15 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def main(command_line: Sequence[str] | None = None) -> int:
+    """Parse and assemble; returns the exit code: 0, or 2 after one line on the error."""
+    try:
+        assemble(build_parser().parse_args(command_line))
+    except (OSError, ValueError) as error:
+        print(f"assemble: {one_line(error)}", file=sys.stderr)
+        return 2
+    return 0
+
+
 if __name__ == "__main__":
-    assemble(build_parser().parse_args())
+    sys.exit(main())

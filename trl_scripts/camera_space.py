@@ -52,13 +52,12 @@ def camera_space_scores(
     Raises:
         CommandError: if a reference is not of CLEVR's families.
     """
+    check_clevr_scenes(references)
     errors: list[np.ndarray] = []
     floor_errors: list[np.ndarray] = []
     floor_metres: list[np.ndarray] = []
     for predicted, true, camera in zip(predictions, references, cameras, strict=True):
         places = _places(true)
-        if len(places) != len(true.objects):
-            raise CommandError("camera space is that of CLEVR's families: leave out --camera-space")
         errors.append(_pixels_apart(*_match(_places(predicted), places), camera, resolution))
         read = Camera().unproject(camera.project(places, *resolution)[:, :2], places[:, 2], *resolution)
         floor_metres.append(np.linalg.norm(read - places, axis=1))
@@ -68,6 +67,12 @@ def camera_space_scores(
         "camera/floor_l2": _mean(floor_metres),
         "camera/floor_reprojection_px": _mean(floor_errors),
     }
+
+
+def check_clevr_scenes(references: Sequence[SceneProgram]) -> None:
+    """CommandError if a scene has other than CLEVR's objects."""
+    if any(len(_places(true)) != len(true.objects) for true in references):
+        raise CommandError("camera space is that of CLEVR's families: leave out --camera-space")
 
 
 def scene_facts(dataset: str, config: str | None, split: str) -> dict[str, object]:

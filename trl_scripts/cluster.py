@@ -46,9 +46,9 @@ def run_cluster(parsed: argparse.Namespace) -> int:
     # The other commands, and --help, should not wait for these imports.
     from .commands import cannot_write, scene_arguments
 
-    for name in ("workers", "threads"):
+    for name in ("workers", "threads", *(() if parsed.engine == "local" else ("memory_gb",))):
         if (value := getattr(parsed, name)) is not None and value < 1:
-            raise CommandError(f"--{name} must be at least 1, got {value}")
+            raise CommandError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
     parsed.out = parsed.out.resolve()  # tasks may have another working folder
     try:
         _import_engine(parsed.engine)
@@ -57,8 +57,8 @@ def run_cluster(parsed: argparse.Namespace) -> int:
         _run_engine(plan_build(parsed.family, parsed.out, **scene_arguments(parsed)), parsed)
     except ImportError as error:
         raise CommandError(f"{error}; {NO_BLENDER}") from error
-    except ConnectionError as error:
-        raise CommandError(f"no Ray cluster at {parsed.address!r}: {error}") from error
+    except ConnectionError as error:  # an OSError that says nothing of the folder
+        raise CommandError(f"lost a worker ({error}): run the command again, finished shards are kept") from error
     except OSError as error:
         raise cannot_write(parsed.out, error) from error
     except (ValueError, RuntimeError, subprocess.CalledProcessError) as error:
@@ -91,7 +91,10 @@ def _run_engine(plans: "list[SplitPlan]", parsed: argparse.Namespace) -> None:
         "picture_seconds": parsed.picture_seconds,
     }
     if parsed.engine == "ray":
-        build_on_ray(plans, logs, address=parsed.address, **settings)
+        try:
+            build_on_ray(plans, logs, address=parsed.address, **settings)
+        except ConnectionError as error:
+            raise CommandError(f"no Ray cluster at {parsed.address!r}: {error}") from error
         return
     sbatch = dict(parsed.sbatch)
     submit_to_slurm(plans, logs, partition=parsed.partition, time=parsed.time, sbatch=sbatch, **settings)

@@ -5,6 +5,7 @@ import json
 import math
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import evaluate as evaluate_library
 from datasets import Dataset
 from tqdm import tqdm
 
-from modeling_igllm import ScenePrediction, format_program, parse_program
+from dataset_builders.camera import Camera
+from modeling_igllm import ScenePrediction, SceneProgram, format_program, parse_program
 
-from .camera_space import camera_space_scores, load_cameras
+from .camera_space import camera_space_scores, check_clevr_scenes, load_cameras
 from .errors import CommandError
 from .inference import Predictor
 from .scene_rows import load_scene_rows
@@ -24,14 +26,15 @@ METRIC = Path(__file__).resolve().parent.parent / "metrics" / "scene_program"
 
 def run_evaluate(parsed: argparse.Namespace) -> int:
     """Print a table of scores and, with --out, write them as JSON."""
-    rows = _load_rows(parsed.dataset, parsed.config, parsed.split)
+    rows = load_scene_rows(parsed.dataset, parsed.config, parsed.split)
+    cameras = _load_what_else_is_needed(parsed, [parse_program(text) for text in rows["program"]])
     predictor = Predictor.load(parsed.model, parsed.revision, parsed.device, parsed.dtype, not parsed.no_grammar)
     predictions, measured = evaluate_rows(predictor, rows, parsed.split, parsed.batch_size)
     scores = measured.pop("scores")
     if parsed.image_space:
         scores |= _image_space_scores(predictions, rows, parsed.meshes)
-    if parsed.camera_space:
-        scores |= evaluate_cameras(predictions, rows, parsed.dataset, parsed.config, parsed.split)
+    if cameras is not None:
+        scores |= evaluate_cameras(predictions, rows, cameras)
     report = {
         "model": parsed.model,
         "dataset": parsed.dataset,
@@ -44,6 +47,20 @@ def run_evaluate(parsed: argparse.Namespace) -> int:
     if parsed.out is not None:
         write_report(parsed.out, report)
     return 0
+
+
+def _load_what_else_is_needed(parsed: argparse.Namespace, references: list[SceneProgram]) -> list[Camera] | None:
+    """The cameras if they are asked for; CommandError for what could not be done after hours of predicting."""
+    if parsed.out is not None and (parsed.out.is_dir() or not parsed.out.parent.is_dir()):
+        raise CommandError(f"cannot write {parsed.out}: --out must be a file in a folder that is there")
+    if parsed.image_space:
+        from .image_space import check_scenes_can_be_drawn  # torchmetrics takes seconds
+
+        check_scenes_can_be_drawn(references)
+    if not parsed.camera_space:
+        return None
+    check_clevr_scenes(references)
+    return load_cameras(parsed.dataset, parsed.config, parsed.split)
 
 
 def evaluate_rows(
@@ -71,11 +88,8 @@ def evaluate_rows(
     }
 
 
-def evaluate_cameras(
-    predictions: list[ScenePrediction], rows: Dataset, dataset: str, config: str | None, split: str
-) -> dict[str, float]:
+def evaluate_cameras(predictions: list[ScenePrediction], rows: Dataset, cameras: Sequence[Camera]) -> dict[str, float]:
     """Return `camera_space_scores` at the size of the dataset's pictures."""
-    cameras = load_cameras(dataset, config, split)
     references = [parse_program(text) for text in rows["program"]]
     scenes = [prediction.scene for prediction in predictions]
     return camera_space_scores(scenes, references, cameras, rows[0]["image"].size)
@@ -124,10 +138,6 @@ def _image_space_scores(predictions: list[ScenePrediction], rows: Dataset, meshe
     references = [parse_program(text) for text in rows["program"]]
     scenes = [prediction.scene for prediction in predictions]
     return image_space_scores(scenes, references, rows[0]["image"].size, meshes)
-
-
-def _load_rows(dataset: str, config: str | None, split: str) -> Dataset:
-    return load_scene_rows(dataset, config, split)
 
 
 def write_report(path: Path, report: dict[str, Any]) -> None:

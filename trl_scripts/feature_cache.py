@@ -78,9 +78,12 @@ def cache_features(
         device: where the tower works meanwhile; by default where it is.
 
     Raises:
-        ValueError: if `copies` > 1 comes without an augmentation, or a file of the cache is damaged.
-        CommandError: if a file of the cache cannot be written; those that are finished stay.
+        ValueError: if `copies` > 1 comes without an augmentation.
+        CommandError: if `copies` is below 1, a file of the cache is damaged, or one cannot be written; those that are
+            finished stay.
     """
+    if copies < 1:
+        raise CommandError(f"feature_copies must be at least 1, got {copies}: 1 is each image as it is")
     if copies > 1 and augmentation is None:
         raise ValueError(f"copies={copies} of the same features make no sense: pass an augmentation")
     folder = folder / _tower_key(model, processor)
@@ -146,7 +149,7 @@ def _load(path: Path) -> dict[str, torch.Tensor]:
     try:
         return load_file(path)  # memory-mapped
     except SafetensorError as error:
-        raise ValueError(f"{path} is damaged ({error}): delete it, its features will be computed again") from error
+        raise CommandError(f"{path} is damaged ({error}): delete it, its features will be computed again") from error
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """Which files of a folder a push puts on the Hub, and whether the folder is what it should be."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 import yaml
 from huggingface_hub import metadata_load
 from huggingface_hub.utils import filter_repo_objects
+
+from dataset_builders.shards import count_rows
 
 from .errors import CommandError
 
@@ -54,7 +57,7 @@ def model_content(folder: Path) -> HubContent:
     """A checkpoint: weights, configuration, processor, code and card.
 
     Raises:
-        CommandError: if the folder has no `config.json` or no weights.
+        CommandError: if the folder has no `config.json`, or not all of the weights.
     """
     if not (folder / "config.json").is_file():
         raise CommandError(
@@ -63,6 +66,8 @@ def model_content(folder: Path) -> HubContent:
     files = pushed_files(folder)
     if not any(name.endswith(".safetensors") for name in files):
         raise CommandError(f"{folder} is no finished model: it has no *.safetensors; save the model again")
+    if missing := sorted(_indexed_shards(folder) - files.keys()):
+        raise CommandError(f"{folder} is no finished model: it has no {missing[0]}; save the model again")
     return HubContent("model", files, ("*.safetensors", "*.safetensors.index.json", "*.py"))
 
 
@@ -70,12 +75,19 @@ def dataset_content(folder: Path) -> HubContent:
     """A built dataset: Parquet shards, their build parameters and the card.
 
     Raises:
-        CommandError: if README.md has no `configs`, or names shards that are not there.
+        CommandError: if README.md has no `configs`, names shards that are not there, or counts other rows than they
+            have, which nobody could load.
     """
-    for pattern in _shard_patterns(folder):
-        if not any(folder.glob(pattern)):
+    for pattern, rows in _shard_patterns(folder).items():
+        shards = sorted(folder.glob(pattern))
+        if not shards:
             raise CommandError(
                 f"{folder} is no finished dataset: README.md names {pattern}, which is not there; repeat `igllm build`"
+            )
+        if rows is not None and (found := _count_rows(shards)) != rows:
+            raise CommandError(
+                f"{folder} is no finished dataset: README.md counts {rows} rows in {pattern}, there are {found}; "
+                "repeat the last `igllm build`, which was interrupted"
             )
     return HubContent("dataset", pushed_files(folder), ("*.parquet", "*.build.json"))
 
@@ -100,12 +112,41 @@ def read_card_head(card: Path) -> dict[str, Any]:
         raise CommandError(f"the head of {card} is not YAML: {' '.join(str(error).split())}") from error
 
 
-def _shard_patterns(folder: Path) -> list[str]:
+def _indexed_shards(folder: Path) -> set[str]:
+    """The files over which large weights are spread, none if they are in one."""
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file() or (folder / "model.safetensors").is_file():
+        return set()
+    try:
+        return set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CommandError(f"{index} is damaged; save the model again") from error
+
+
+def _count_rows(shards: list[Path]) -> int:
+    try:
+        return sum(count_rows(shard) for shard in shards)
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+
+
+def _shard_patterns(folder: Path) -> dict[str, int | None]:
+    """Patterns of a dataset's shards -> their rows by README.md, None if it does not say."""
     wrong_kind = f"{folder} is no dataset: it has no README.md with `configs`; push the --out folder of `igllm build`"
     if not (folder / "README.md").is_file():
         raise CommandError(wrong_kind)
     try:
-        configs = read_card_head(folder / "README.md")["configs"]
-        return [entry["path"] for config in configs for entry in config["data_files"]]
-    except (KeyError, TypeError) as error:
+        head = read_card_head(folder / "README.md")
+        infos = head.get("dataset_info", [])
+        rows = {
+            (info.get("config_name", "default"), split["name"]): split["num_examples"]
+            for info in (infos if isinstance(infos, list) else [infos])
+            for split in info.get("splits", [])
+        }
+        return {
+            entry["path"]: rows.get((config["config_name"], entry["split"]))
+            for config in head["configs"]
+            for entry in config["data_files"]
+        }
+    except (KeyError, TypeError, AttributeError) as error:
         raise CommandError(wrong_kind) from error

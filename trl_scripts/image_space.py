@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from modeling_igllm import Point2D, SceneProgram
 
-from .errors import NO_BLENDER, CommandError
+from .errors import NO_BLENDER, CommandError, check_blender
 
 SAMPLES = 16
 """Cycles samples per pixel, before denoising."""
@@ -72,6 +72,21 @@ def image_space_scores(
     return {"image/psnr": psnr} | {f"image/{name}": value for name, value in means.items()}
 
 
+def check_scenes_can_be_drawn(references: Sequence[SceneProgram]) -> None:
+    """See that nothing of the true scenes keeps `image_space_scores` from its work: before a model reads the pictures.
+
+    Raises:
+        CommandError: if a scene is empty, or bpy is needed and not installed.
+    """
+    for index, true in enumerate(references):
+        if not true.objects:
+            raise CommandError(
+                f"scene {index} has no objects, by which its camera and lamps would be chosen: leave out --image-space"
+            )
+    if not all(isinstance(true.objects[0], Point2D) for true in references):
+        check_blender("leave out --image-space")
+
+
 def compare_pictures(predicted: np.ndarray, true: np.ndarray) -> dict[str, float]:
     """Compare two pictures, (height, width, 3) uint8.
 
@@ -125,21 +140,11 @@ def _render_pair(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Both pictures as the family of the true scene shows them."""
     if isinstance(true.objects[0], Point2D):
-        return _draw_points(predicted, resolution), _draw_points(true, resolution)
+        from dataset_builders.two_d import draw_scene
+
+        return draw_scene(predicted, *resolution), draw_scene(true, *resolution)
     from dataset_builders.render_program import render_program, usual_family
 
     family = usual_family(true)
     first, second = (render_program(scene, resolution, SAMPLES, family, meshes) for scene in (predicted, true))
     return first, second
-
-
-def _draw_points(scene: SceneProgram, resolution: tuple[int, int]) -> np.ndarray:
-    """(height, width, 3) uint8: all discs of a scene on white."""
-    from dataset_builders.two_d import draw_disc
-
-    width, height = resolution
-    picture = np.full((height, width, 3), 255, dtype=np.uint8)
-    for item in scene.objects:
-        if isinstance(item, Point2D):
-            picture = np.minimum(picture, draw_disc(item, width, height))
-    return picture

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from PIL import Image
@@ -31,30 +31,17 @@ class Predictor:
 
     @classmethod
     def load(cls, source: str, revision: str | None, device: str, dtype: str, use_grammar: bool = True) -> "Predictor":
-        """Load a checkpoint with this package's own classes: no code of the repository is run.
+        """Load a checkpoint as `load_checkpoint` does.
 
         A checkpoint without a grammar is decoded freely whatever `use_grammar` says, and a line on standard error
         says so.
 
         Raises:
-            CommandError: if there is no such checkpoint, it is damaged, its processor does not fit its model, or the
-                device does not exist.
+            CommandError: as `load_checkpoint`, or if the device does not exist.
         """
-        _check_device(device)
-        if _names_a_folder(source) and not (Path(source) / "config.json").is_file():
-            raise CommandError(f"{source} is no checkpoint folder: there is no {Path(source) / 'config.json'}")
-        try:
-            model: Any = IGLLMForSceneProgram.from_pretrained(
-                source, revision=revision or "main", dtype=getattr(torch, dtype)
-            )
-            processor = IGLLMProcessor.from_pretrained(source, revision=revision or "main")
-            check_processor_fits(model.config, processor)
-        except (OSError, ValueError, RuntimeError) as error:
-            raise CommandError(
-                f"cannot load the model {source!r}: {one_line(error)} "
-                "(--model: a checkpoint folder or a Hub repository)"
-            ) from error
-        model.to(torch.device(device))
+        check_device(device)
+        model, processor = load_checkpoint(source, revision or "main", dtype=getattr(torch, dtype))
+        cast(torch.nn.Module, model).to(torch.device(device))
         if use_grammar and model.config.grammar is None:
             print(
                 f"{source} has no grammar (config.grammar): its answers are unconstrained and may be no programs. "
@@ -80,7 +67,32 @@ class Predictor:
             yield from self.processor.decode_scene(**{name: output[name] for name in ANSWER_FIELDS if name in output})
 
 
-def _check_device(device: str) -> None:
+def load_checkpoint(source: str, revision: str, **loading: Any) -> tuple[IGLLMForSceneProgram, IGLLMProcessor]:
+    """Load a model and its processor with this package's own classes: no code of the repository is run.
+
+    Args:
+        source: folder or Hub repository.
+        revision: of a Hub repository.
+        loading: of the model's `from_pretrained`.
+
+    Raises:
+        CommandError: if there is no such checkpoint, it is damaged, or its processor does not fit its model.
+    """
+    if _names_a_folder(source) and not (Path(source) / "config.json").is_file():
+        raise CommandError(f"{source} is no checkpoint folder: there is no {Path(source) / 'config.json'}")
+    try:
+        model = IGLLMForSceneProgram.from_pretrained(source, revision=revision, **loading)
+        processor = IGLLMProcessor.from_pretrained(source, revision=revision)
+        check_processor_fits(model.config, processor)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise CommandError(
+            f"cannot load the model {source!r}: {one_line(error)} (give a checkpoint folder or a Hub repository)"
+        ) from error
+    return model, processor
+
+
+def check_device(device: str) -> None:
+    """Raise CommandError for a device that is not there."""
     try:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:  # a build of torch without CUDA asserts

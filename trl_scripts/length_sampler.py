@@ -10,7 +10,8 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 class StepwiseLengthSampler(Sampler[int]):
     """Random steps, the scenes of each ordered by length: with gradient accumulation, little is left to pad.
 
-    A step sees the scenes that it would see under random sampling, and its gradient is the same. transformers' own
+    A step sees the scenes that it would see under random sampling, and its gradient is the same; but the longest scene
+    of all comes first, in the place of another one, so that memory runs short at once or never. transformers' own
     `LengthGroupedSampler` orders across steps, which makes every step one of scenes with the same number of objects.
 
     Args:

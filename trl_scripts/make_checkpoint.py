@@ -16,10 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from modeling_igllm import IGLLMForSceneProgram, IGLLMProcessor
-
 from .errors import CommandError
 from .evaluation import write_report
+from .inference import load_checkpoint
 from .measured_files import EVALUATION
 from .run_clock import PEAK_MEMORY, SECONDS
 
@@ -31,14 +30,14 @@ def make_checkpoint(parsed: argparse.Namespace) -> None:
     """Write the folder: weights as safetensors, remote code, processor and `evaluation/training.json`.
 
     Raises:
-        CommandError: if the model has no grammar, or a run is not one that has ended.
+        CommandError: if there is no such model or it has no grammar, or as `training_record`.
     """
-    model = IGLLMForSceneProgram.from_pretrained(parsed.model)
+    model, processor = load_checkpoint(str(parsed.model), "main")
     if model.config.grammar is None:
         raise CommandError(f"{parsed.model} has no grammar, by which its card says it decodes: train it with sft.py")
     record = training_record(parsed)
     model.save_pretrained(parsed.out)
-    IGLLMProcessor.from_pretrained(parsed.model).save_pretrained(parsed.out)
+    processor.save_pretrained(parsed.out)
     folder = parsed.out / EVALUATION
     folder.mkdir(exist_ok=True)
     write_report(folder / "training.json", record)
@@ -53,7 +52,7 @@ def training_record(parsed: argparse.Namespace) -> dict[str, Any]:
         null if the run did not note it.
 
     Raises:
-        CommandError: if a run is not one that has ended.
+        CommandError: if a run is not one that has ended, or the commands cannot be read.
     """
     stages = [("tower", folder) for folder in parsed.tower]
     stages += [(LANGUAGE_MODEL, folder) for folder in [*parsed.earlier, parsed.model]]
@@ -62,7 +61,7 @@ def training_record(parsed: argparse.Namespace) -> dict[str, Any]:
         "machine": parsed.machine,
         "scenes": _read_json(parsed.model / "scene_arguments.json")["train_scenes"],
         "runs": [_run(what, folder) for what, folder in stages],
-        "commands": parsed.commands.read_text(encoding="utf-8").strip(),
+        "commands": _read_text(parsed.commands).strip(),
     }
 
 
@@ -81,11 +80,20 @@ def _run(what: str, folder: Path) -> dict[str, Any]:
     }
 
 
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(f"cannot read {path}: {error}; name a text file of the commands that were run") from error
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise CommandError(f"there is no {path}: name the output folder of a training that has ended") from error
+    except ValueError as error:
+        raise CommandError(f"{path} is not JSON ({error}): run the training's command again") from error
     return content
 
 

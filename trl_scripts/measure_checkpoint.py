@@ -21,16 +21,17 @@ from typing import Any
 
 from datasets import Dataset
 
+from dataset_builders.camera import Camera
 from modeling_igllm.image_files import read_image
 
-from .camera_space import scene_facts
+from .camera_space import load_cameras, scene_facts
 from .errors import CommandError
 from .evaluation import evaluate_cameras, evaluate_rows, json_scores, write_report
 from .inference import Predictor
 from .measured_files import EVALUATION
 from .prediction import side_by_side
 from .reading_speed import measure_in_own_process
-from .real_images import score_folder
+from .real_images import read_labelled, score_labelled
 from .scene_rows import load_scene_rows
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "docs" / "examples" / "clevr_scene.png"
@@ -43,23 +44,24 @@ def measure_checkpoint(parsed: argparse.Namespace) -> None:
     Raises:
         CommandError: if the checkpoint, a split or the folder of real images is not there or damaged.
     """
-    labels = parsed.real_images / "labels.json"
-    if not labels.is_file():
-        raise CommandError(f"there is no {labels}: name the folder of real images by --real-images")
+    labelled = read_labelled(parsed.real_images)
     predictor = Predictor.load(str(parsed.checkpoint), None, "cpu", "float32")
+    rows = {split: load_scene_rows(parsed.dataset, parsed.config, split) for split in parsed.splits}
+    cameras = {split: load_cameras(parsed.dataset, parsed.config, split) for split in parsed.splits}
     folder = parsed.checkpoint / EVALUATION
     folder.mkdir(exist_ok=True)
-    rows = {split: load_scene_rows(parsed.dataset, parsed.config, split) for split in parsed.splits}
     write_report(folder / "reading.json", _time(parsed.checkpoint, rows[parsed.splits[0]]))
-    reports = [_measure_split(predictor, part, split, parsed) for split, part in rows.items()]
+    reports = [_measure_split(predictor, rows[split], cameras[split], split, parsed) for split in rows]
     write_report(folder / "scenes.json", {"splits": reports})
-    write_report(folder / "real_images.json", score_folder(parsed.real_images, predictor))
+    write_report(folder / "real_images.json", score_labelled(labelled, predictor))
     _save_example(predictor, parsed.picture, parsed.checkpoint / "example.png")
 
 
-def _measure_split(predictor: Predictor, rows: Dataset, split: str, parsed: argparse.Namespace) -> dict[str, Any]:
+def _measure_split(
+    predictor: Predictor, rows: Dataset, cameras: list[Camera], split: str, parsed: argparse.Namespace
+) -> dict[str, Any]:
     predictions, measured = evaluate_rows(predictor, rows, split, parsed.batch_size)
-    scores = measured.pop("scores") | evaluate_cameras(predictions, rows, parsed.dataset, parsed.config, split)
+    scores = measured.pop("scores") | evaluate_cameras(predictions, rows, cameras)
     return {
         "config": parsed.config,
         "split": split,

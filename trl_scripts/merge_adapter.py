@@ -8,6 +8,8 @@ python -m trl_scripts.merge_adapter --adapter OUT --out MERGED
 """
 
 import argparse
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from huggingface_hub import ModelCard
@@ -16,6 +18,7 @@ from transformers.utils import cached_file
 
 from modeling_igllm import IGLLMForSceneProgram, IGLLMProcessor
 
+from .errors import one_line
 from .lora import read_grammar
 
 
@@ -31,8 +34,10 @@ def merge_adapter(adapter: str, out: Path, base: str | None = None) -> None:
         ValueError: if `adapter` is no adapter, or its grammar is damaged.
         OSError: if the base is not found, or the grammar or the card that `sft.py` writes beside an adapter.
     """
-    source = base or PeftConfig.from_pretrained(adapter).base_model_name_or_path
-    model = IGLLMForSceneProgram.from_pretrained(source)
+    trained = PeftConfig.from_pretrained(adapter)
+    # The weights that it was trained on, not what has been pushed since.
+    commit = trained.revision if base is None else None
+    model = IGLLMForSceneProgram.from_pretrained(base or trained.base_model_name_or_path, revision=commit or "main")
     merged = PeftModel.from_pretrained(model, adapter).merge_and_unload()
     merged.set_grammar(read_grammar(adapter))
     merged.save_pretrained(out)
@@ -52,15 +57,20 @@ def _whole_model_card(adapter: str) -> ModelCard:
     return card
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
+def main(command_line: Sequence[str] | None = None) -> int:
+    """Parse and merge; returns the exit code: 0, or 2 after one line on the error."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--adapter", required=True, help="output folder of sft.py, or a Hub repository")
     parser.add_argument("--base", help="the base model, if it has moved")
     parser.add_argument("--out", type=Path, required=True, help="new checkpoint folder")
-    return parser
+    parsed = parser.parse_args(command_line)
+    try:
+        merge_adapter(parsed.adapter, parsed.out, parsed.base)
+    except (OSError, ValueError) as error:
+        print(f"merge_adapter: {one_line(error)}", file=sys.stderr)
+        return 2
+    return 0
 
 
 if __name__ == "__main__":
-    parsed = build_parser().parse_args()
-    merge_adapter(parsed.adapter, parsed.out, parsed.base)
+    sys.exit(main())

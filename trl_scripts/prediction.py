@@ -12,15 +12,15 @@ from PIL import Image
 from modeling_igllm import ScenePrediction, SceneProgram
 from modeling_igllm.image_files import read_image
 
-from .errors import NO_BLENDER, CommandError
+from .errors import CommandError, check_blender
 from .inference import Predictor
 
 
 def run_predict(parsed: argparse.Namespace) -> int:
     """Predict every readable image; the others are reported and the exit code tells."""
-    _check_results_are_distinct(parsed.images, parsed.out)
+    _check_results_are_distinct(parsed.images, parsed.out, parsed.render)
     if parsed.render:
-        _check_blender()
+        check_blender("leave out --render")
     _make_folder(parsed.out)
     paths, images = _open_images(parsed.images)
     exit_code = 0 if len(paths) == len(parsed.images) else 2
@@ -31,7 +31,11 @@ def run_predict(parsed: argparse.Namespace) -> int:
     for path, image, prediction in zip(paths, images, predictions, strict=True):
         try:
             _write(parsed, path, image, prediction)
-        except (OSError, ValueError) as error:  # no space, a folder in the way, a scene that cannot be rendered yet
+        except (
+            OSError,
+            ValueError,
+            RuntimeError,
+        ) as error:  # no space, a folder in the way, a scene or Blender's fault
             _report(path, f"cannot write its results to {parsed.out}: {error}")
             exit_code = 2
         if prediction.scene is None:
@@ -51,21 +55,15 @@ def _report(path: Path, message: str) -> None:
     print(f"igllm predict: {path}: {message}", file=sys.stderr)
 
 
-def _check_results_are_distinct(images: list[Path], folder: Path) -> None:
+def _check_results_are_distinct(images: list[Path], folder: Path, with_picture: bool) -> None:
     twice = [stem for stem, count in Counter(path.stem for path in images).items() if count > 1]
     if twice:
         raise CommandError(f"several inputs are called {twice[0]!r}, their results would be one file: rename one")
     inputs = {path.resolve() for path in images}
+    suffixes = (".json", ".txt", ".png") if with_picture else (".json", ".txt")  # also a picture may be called a.txt
     for path in images:
-        if result_path(folder, path, ".png").resolve() in inputs:
+        if any(result_path(folder, path, suffix).resolve() in inputs for suffix in suffixes):
             raise CommandError(f"the result of {path} would overwrite an input: choose another --out folder")
-
-
-def _check_blender() -> None:
-    try:
-        import dataset_builders.rendering  # noqa: F401
-    except ImportError as error:
-        raise CommandError(f"{error}; {NO_BLENDER}, or leave out --render") from error
 
 
 def _make_folder(folder: Path) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from datasets import load_dataset
+from datasets import Dataset
 from transformers import TrainingArguments, set_seed
 from trl import TrlParser
 
@@ -25,11 +25,11 @@ from trl_scripts.errors import CommandError
 from trl_scripts.image_augmentation import family_augmentation
 from trl_scripts.mirrored_rows import with_mirrored
 from trl_scripts.run_clock import RunClock
-from trl_scripts.tower_dataset import TowerCollator, TowerDataset, scene_shapes
+from trl_scripts.tower_dataset import TowerCollator, TowerDataset, load_tower_rows, scene_shapes
 from trl_scripts.tower_pretraining import SceneTowerForPreTraining, TowerPreTrainingConfig
 from trl_scripts.tower_scores import score_tower
 from trl_scripts.tower_trainer import TowerTrainer
-from trl_scripts.whole_checkpoints import last_whole_checkpoint, one_line_if_unwritable
+from trl_scripts.whole_checkpoints import last_whole_checkpoint, make_output_folder, one_line_if_unwritable
 
 # With a budget of minutes, more epochs than any budget holds.
 MANY_EPOCHS = 1_000_000
@@ -78,30 +78,61 @@ def main(command_line: Sequence[str] | None = None) -> int:
 
 
 def train(arguments: TowerArguments, training_arguments: TrainingArguments) -> dict[str, float]:
-    """Train (resuming from the last whole checkpoint in the output folder), save and score.
+    """Train, save and score.
+
+    Training goes on from `resume_from_checkpoint`, or else from the last whole checkpoint in the output folder.
 
     Raises:
-        CommandError: if the loss is NaN or the disk full.
+        CommandError: if there are two limits, a split cannot be loaded, the loss is NaN or the disk full.
     """
     if arguments.minutes is not None:
+        if training_arguments.max_steps > 0:
+            raise CommandError("--minutes and --max_steps both limit the training: leave out one of them")
         training_arguments.num_train_epochs, training_arguments.max_steps = MANY_EPOCHS, -1
         training_arguments.disable_tqdm = True  # of a million epochs; the log says the minutes
     set_seed(training_arguments.seed)  # the weights are drawn before there is a trainer
-    rows = load_dataset(arguments.dataset, arguments.dataset_config, split=arguments.train_split)
-    if arguments.max_train_scenes is not None:
-        rows = rows.select(range(min(arguments.max_train_scenes, len(rows))))
+    rows = load_tower_rows(
+        arguments.dataset, arguments.dataset_config, arguments.train_split, arguments.max_train_scenes
+    )
+    # Before the training: hours later would be late to hear that a split is not there.
+    eval_source = (arguments.eval_dataset or arguments.dataset, arguments.eval_config or arguments.dataset_config)
+    eval_rows = {split: load_tower_rows(*eval_source, split) for split in arguments.eval_splits}
+    output = Path(str(training_arguments.output_dir))
+    make_output_folder(output)
     if arguments.mirror:
         rows = with_mirrored(rows)
-    size = [arguments.image_height, arguments.image_width]
+    size = {"height": arguments.image_height, "width": arguments.image_width}
+    image_processor = IGLLMImageProcessor(size=size)
+    trainer = _make_trainer(arguments, training_arguments, rows, image_processor)
+    trainer.train(resume_from_checkpoint=training_arguments.resume_from_checkpoint or last_whole_checkpoint(output))
+    with one_line_if_unwritable(output):
+        trainer.averaged_model.save_pretrained(output)
+        trainer.save_state()
+        image_processor.save_pretrained(output)
+    scores = {
+        f"{split}/{name}": value
+        for split, part in eval_rows.items()
+        for name, value in _score(trainer.averaged_model, part, image_processor).items()
+    }
+    with one_line_if_unwritable(output):
+        (output / "tower_scores.json").write_text(json.dumps(scores, indent=2) + "\n")
+    return scores
+
+
+def _make_trainer(
+    arguments: TowerArguments,
+    training_arguments: TrainingArguments,
+    rows: Dataset,
+    image_processor: IGLLMImageProcessor,
+) -> TowerTrainer:
     config = TowerPreTrainingConfig(
-        image_size=size,
+        image_size=[arguments.image_height, arguments.image_width],
         color_supervision=arguments.color_supervision,
         shapes=scene_shapes(rows),
         regression_beta=arguments.regression_beta,
     )
-    image_processor = IGLLMImageProcessor(size={"height": size[0], "width": size[1]})
     augmentation = family_augmentation(arguments.dataset_config, image_processor.image_mean)
-    trainer = TowerTrainer(
+    return TowerTrainer(
         model=SceneTowerForPreTraining(config),
         args=training_arguments,
         train_dataset=TowerDataset(rows, config, image_processor, config.shapes),
@@ -112,27 +143,9 @@ def train(arguments: TowerArguments, training_arguments: TrainingArguments) -> d
         ema_decay=arguments.ema_decay,
         callbacks=[RunClock()],
     )
-    output = Path(str(training_arguments.output_dir))
-    trainer.train(resume_from_checkpoint=last_whole_checkpoint(output))
-    with one_line_if_unwritable(output):
-        trainer.averaged_model.save_pretrained(output)
-        trainer.save_state()
-        image_processor.save_pretrained(output)
-    scores = {
-        f"{split}/{name}": value
-        for split in arguments.eval_splits
-        for name, value in _score(trainer.averaged_model, arguments, split, image_processor).items()
-    }
-    with one_line_if_unwritable(output):
-        (output / "tower_scores.json").write_text(json.dumps(scores, indent=2) + "\n")
-    return scores
 
 
-def _score(
-    model: SceneTowerForPreTraining, arguments: TowerArguments, split: str, image_processor: IGLLMImageProcessor
-) -> dict[str, float]:
-    dataset = arguments.eval_dataset or arguments.dataset
-    rows = load_dataset(dataset, arguments.eval_config or arguments.dataset_config, split=split)
+def _score(model: SceneTowerForPreTraining, rows: Dataset, image_processor: IGLLMImageProcessor) -> dict[str, float]:
     return score_tower(model, TowerDataset(rows, model.config, image_processor, model.config.shapes), image_processor)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 from datasets import Dataset, Image, Value, load_dataset
-from datasets.exceptions import DatasetGenerationError
+from datasets.exceptions import DatasetGenerationError, SplitsVerificationError
 from PIL import Image as PillowImage
 
 from modeling_igllm import SceneProgramError, parse_program
@@ -23,32 +23,57 @@ def load_scene_rows(dataset: str, config: str | None, split: str, limit: int | N
     """The columns `image` and `program` of a split, every row of which has been looked at.
 
     Args:
+        dataset, config, split, limit: as of `load_split`.
+
+    Raises:
+        CommandError: as of `load_split`, or if a column is missing or of another type, an image is no image or a
+            program does not parse; the message names the file or row and what to do.
+    """
+    rows = load_split(dataset, config, split, limit)
+    name = _name(dataset, split)
+    _check_columns(rows, name)
+    rows = rows.select_columns(list(COLUMNS))
+    for index, row in enumerate(rows.cast_column("image", Image(decode=False))):
+        _check_row(row, f"row {index} of {name}")
+    return rows
+
+
+def load_split(dataset: str, config: str | None, split: str, limit: int | None = None) -> Dataset:
+    """A split with all of its columns, as it is.
+
+    Args:
         dataset: folder or Hub repository of built scenes.
         config: family; None for the only one.
         split: also a slice, as of `load_dataset`.
         limit: only so many rows, the first ones.
 
     Raises:
-        CommandError: if there is no such split, a shard is damaged, a column is missing or of another type, an image
-            is no image or a program does not parse; the message names the file or row and what to do.
+        CommandError: if there is no such split, a shard is damaged, a build was interrupted, or there are no rows.
     """
-    name = f"split {split!r} of {dataset!r}"
+    name = _name(dataset, split)
     try:
         rows = load_dataset(dataset, config, split=split)
     except DatasetGenerationError as error:
         reason = one_line(error if error.__cause__ is None else error.__cause__)
         raise CommandError(f"cannot load {name}: {_damaged_shard(Path(dataset)) or reason}") from error
+    except SplitsVerificationError as error:
+        raise CommandError(
+            f"cannot load {name}: its README.md counts other rows than there are; repeat the last `igllm build`, "
+            "which was interrupted"
+        ) from error
     except (OSError, ValueError) as error:
         raise CommandError(f"cannot load {name}: {error}") from error
-    _check_columns(rows, name)
-    rows = rows.select_columns(list(COLUMNS))
     if limit is not None:
+        if limit < 1:
+            raise CommandError(f"cannot take the first {limit} rows of {name}: take 1 or more, or all of them")
         rows = rows.select(range(min(limit, len(rows))))
     if not len(rows):
         raise CommandError(f"{name} has no rows: build it with `igllm build`")
-    for index, row in enumerate(rows.cast_column("image", Image(decode=False))):
-        _check_row(row, f"row {index} of {name}")
     return rows
+
+
+def _name(dataset: str, split: str) -> str:
+    return f"split {split!r} of {dataset!r}"
 
 
 def _check_columns(rows: Dataset, name: str) -> None:
@@ -73,7 +98,10 @@ def _check_row(row: dict[str, Any], place: str) -> None:
     try:
         source = image["path"] if image["bytes"] is None else io.BytesIO(image["bytes"])
         with PillowImage.open(source, formats=IMAGE_FORMATS) as opened:
-            opened.verify()
+            if opened.format == "PNG":
+                opened.verify()  # checksums: faster than decoding
+            else:
+                opened.load()  # of other formats `verify` looks at the header alone
     except Exception as error:  # Pillow's readers fail in a dozen ways on damaged files
         raise CommandError(f"the image of {place} is not readable ({one_line(error)}): {_REBUILD}") from error
     try:

@@ -19,6 +19,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from modeling_igllm import IGLLMConfig, IGLLMForSceneProgram, IGLLMProcessor
 from modeling_igllm.processing_igllm import IGNORE_INDEX
 
+from .errors import CommandError
 from .finite_loss import ROW_INDEX, FiniteLossTrainer
 from .hub_trainer import HubSFTTrainer
 from .length_sampler import StepwiseLengthSampler
@@ -41,8 +42,8 @@ class SceneSFTTrainer(FiniteLossTrainer, WholeCheckpointTrainer, HubSFTTrainer):
 
     Raises:
         ValueError: if that weight is negative or not finite, the model writes no digits, or its tokenizer joins them.
-        CommandError: in training, if a checkpoint cannot be written (`WholeCheckpointTrainer`) or the loss is NaN
-            (`FiniteLossTrainer`).
+        CommandError: in training, if no scene has a number, a checkpoint cannot be written (`WholeCheckpointTrainer`)
+            or the loss is NaN (`FiniteLossTrainer`).
     """
 
     _numbers_in_batch: torch.Tensor | None = None
@@ -82,11 +83,16 @@ class SceneSFTTrainer(FiniteLossTrainer, WholeCheckpointTrainer, HubSFTTrainer):
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Check that the numeric head learns at all, then train as `SFTTrainer` does."""
         # Before FSDP has dealt the weights out, all processes but the first have none to check.
-        if not self.is_fsdp_enabled:
+        if not self.is_fsdp_enabled and self._model_config.number_head != "none":
             model = self.accelerator.unwrap_model(self.model)
-            batch = next(iter(self.get_train_dataloader()))
-            check_number_head_learns(model, {name: batch[name] for name in batch if name != ROW_INDEX})
+            check_number_head_learns(model, self._batch_with_numbers())
         return super().train(*args, **kwargs)
+
+    def _batch_with_numbers(self) -> dict[str, Any]:
+        for batch in self.get_train_dataloader():
+            if (batch["labels"] == self._model_config.num_token_id).any():  # a scene may have no objects
+                return {name: batch[name] for name in batch if name != ROW_INDEX}
+        raise CommandError("there is no batch of training scenes with a number for the numeric head to learn from")
 
     def row_record(self, index: int) -> dict[str, Any]:
         """The program of a row."""

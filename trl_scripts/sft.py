@@ -12,24 +12,32 @@ pretrained backbones). TRL's model arguments apply: `--use_peft --lora_r 128` tr
 """
 
 import json
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from datasets import Dataset
+from torch import nn
 from transformers import TrainerCallback, set_seed
 from trl import ModelConfig, SFTConfig, TrlParser
 
-from modeling_igllm import IGLLMForSceneProgram, IGLLMProcessor, parse_program
-from modeling_igllm.processor_fit import check_processor_fits
-from trl_scripts.errors import CommandError
+from modeling_igllm import IGLLMForSceneProgram, IGLLMProcessor
+from trl_scripts.errors import CommandError, one_line
 from trl_scripts.feature_cache import CachedFeatures, cache_features
 from trl_scripts.fit_number_ranges import fit_number_ranges
 from trl_scripts.hub_trainer import prepare_push
 from trl_scripts.image_augmentation import family_augmentation
-from trl_scripts.lora import lora_config, model_settings, quantization_config, write_grammar
+from trl_scripts.inference import load_checkpoint
+from trl_scripts.lora import (
+    check_tower_is_frozen,
+    lora_config,
+    model_settings,
+    quantization_config,
+    write_grammar,
+)
 from trl_scripts.mirrored_rows import with_mirrored
 from trl_scripts.run_clock import RunClock
 from trl_scripts.scene_collator import SceneCollator, answer_lengths, row_scenes
@@ -37,7 +45,7 @@ from trl_scripts.scene_rows import load_scene_rows
 from trl_scripts.scene_trainer import SceneSFTTrainer
 from trl_scripts.tiny_model import NumberHead, build_tiny_model
 from trl_scripts.training_card import read_origin
-from trl_scripts.whole_checkpoints import last_whole_checkpoint, one_line_if_unwritable
+from trl_scripts.whole_checkpoints import last_whole_checkpoint, make_output_folder, one_line_if_unwritable
 
 
 @dataclass
@@ -45,6 +53,7 @@ class SceneArguments:
     """What is trained on what.
 
     `mirror` adds the mirror image of every training scene (CLEVR's families; mirrored_rows.py).
+    Scenes of `eval_split` are looked at if `eval_strategy` is not "no" (the default).
     `feature_cache` is a folder for the frozen tower's features (computed once; `feature_copies` differently augmented
     versions of every image); without it images go through the tower in every step. `number_head`, `scale_numbers`
     (each quantity by its range in the training scenes; "binned" needs it), `feed_numbers_back` and `rotation` are for
@@ -102,26 +111,25 @@ def train(
     model_arguments: ModelConfig,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> None:
-    """Train (resuming from the last whole checkpoint in the output folder), save and, if asked for, push.
+    """Train, save and, if asked for, push.
+
+    Training goes on from `resume_from_checkpoint`, or else from the last whole checkpoint in the output folder.
 
     Args:
         callbacks: of the trainer, beside its own.
 
     Raises:
-        CommandError: if the dataset is broken, the loss NaN, the disk full, or the Hub out of reach or refusing.
+        CommandError: if the dataset or the model is broken, arguments contradict each other, the loss is NaN, the
+            disk full, or the Hub out of reach or refusing.
     """
     set_seed(training_arguments.seed)  # a new model's weights are drawn before there is a trainer
-    train_rows = load_scene_rows(
-        arguments.dataset, arguments.dataset_config, arguments.train_split, arguments.max_train_scenes
-    )
-    train_scenes = len(train_rows)
-    train_rows = _number(with_mirrored(train_rows) if arguments.mirror else train_rows)
-    eval_rows = _number(
-        load_scene_rows(arguments.dataset, arguments.dataset_config, arguments.eval_split, arguments.max_eval_scenes)
-    )
+    train_rows = _load_rows(arguments, arguments.train_split, arguments.max_train_scenes, arguments.mirror)
+    evaluates = training_arguments.eval_strategy != "no" or training_arguments.eval_on_start
+    eval_rows = _load_rows(arguments, arguments.eval_split, arguments.max_eval_scenes) if evaluates else None
+    make_output_folder(Path(str(training_arguments.output_dir)))
     model, processor = _load_model(arguments, model_arguments, train_rows)
     if arguments.float_w is not None:
-        model.config.float_w = arguments.float_w
+        _set_number_loss_weight(model, arguments.float_w)
     model.set_grammar(processor.make_grammar(row_scenes(train_rows)))
     model.model.vision_tower.requires_grad_(False)
     model.set_attn_implementation({"text_config": model_arguments.attn_implementation or "sdpa"})
@@ -133,14 +141,14 @@ def train(
         features = _cache_features(arguments, training_arguments, train_rows, model, processor)
         # Features take the place of images; each row keeps the number under which its features are stored.
         train_rows = train_rows.remove_columns("image")
-    # A fine-tune has the number head of its base, whatever the arguments say.
-    used = {**asdict(arguments), "number_head": model.config.number_head, "train_scenes": train_scenes}
-    used |= model_settings(model_arguments)
+    used = {**asdict(arguments), **_number_settings(model, processor), **model_settings(model_arguments)}
+    used["train_scenes"] = len(train_rows) // (2 if arguments.mirror else 1)
+    origin = read_origin(used)
     trainer = SceneSFTTrainer(
-        origin=read_origin(used),
+        origin=origin,
         model=model,
         args=training_arguments,
-        peft_config=lora_config(model, model_arguments, arguments.train_number_token),
+        peft_config=lora_config(model, model_arguments, arguments.train_number_token, origin.base_commit),
         number_head_learning_rate=arguments.number_head_learning_rate,
         number_token_loss_weight=arguments.number_token_loss_weight,
         train_dataset=train_rows,
@@ -151,13 +159,21 @@ def train(
         ),
         callbacks=list(callbacks),
     )
+    if features is not None:
+        check_tower_is_frozen(cast(nn.Module, trainer.model))
+    last = training_arguments.resume_from_checkpoint or last_whole_checkpoint(trainer.output_folder)
+    trainer.train(resume_from_checkpoint=last)
+    _save(trainer, model if model_arguments.use_peft else None, used)
+
+
+def _save(trainer: SceneSFTTrainer, base: IGLLMForSceneProgram | None, used: dict[str, Any]) -> None:
+    """Save all that `train` leaves behind, and push it; `base` is what an adapter was trained on."""
     output = trainer.output_folder
-    trainer.train(resume_from_checkpoint=last_whole_checkpoint(output))
     with one_line_if_unwritable(output):
         trainer.save_state()
         (output / "scene_arguments.json").write_text(json.dumps(used, indent=2) + "\n")
-        if model_arguments.use_peft:
-            write_grammar(model, output)
+        if base is not None:
+            write_grammar(base, output)
         trainer.create_model_card()
         trainer.save_model()
 
@@ -167,23 +183,47 @@ def _load_model(
 ) -> tuple[IGLLMForSceneProgram, IGLLMProcessor]:
     tower, source, revision = arguments.tower, model_arguments.model_name_or_path, model_arguments.model_revision
     if (tower is None) == (source is None):
-        raise ValueError(f"give either --tower or --model_name_or_path, got {tower!r} and {source!r}")
+        raise CommandError(f"give either --tower or --model_name_or_path, got {tower!r} and {source!r}")
     if tower is not None:
-        scenes = (parse_program(row["program"]) for row in train_rows.select_columns("program"))
-        ranges = fit_number_ranges(scenes, arguments.rotation) if arguments.scale_numbers else None
-        return build_tiny_model(tower, arguments.number_head, ranges, arguments.feed_numbers_back, arguments.rotation)
+        return _new_model(arguments, tower, train_rows)
     assert source is not None  # exactly one of the two is given
     if arguments.scale_numbers or arguments.feed_numbers_back or arguments.rotation != "6d":
-        raise ValueError(
+        raise CommandError(
             f"{source} has its own ways with numbers and rotations: leave out --scale_numbers, --feed_numbers_back "
             "and --rotation"
         )
     quantization = quantization_config(model_arguments)
-    loading: dict[str, Any] = {"dtype": model_arguments.dtype, "quantization_config": quantization}
-    model = IGLLMForSceneProgram.from_pretrained(source, revision=revision, **loading)
-    processor = IGLLMProcessor.from_pretrained(source, revision=revision)
-    check_processor_fits(model.config, processor)
-    return model, processor
+    return load_checkpoint(source, revision, dtype=model_arguments.dtype, quantization_config=quantization)
+
+
+def _new_model(
+    arguments: SceneArguments, tower: str, train_rows: Dataset
+) -> tuple[IGLLMForSceneProgram, IGLLMProcessor]:
+    try:
+        ranges = fit_number_ranges(row_scenes(train_rows), arguments.rotation) if arguments.scale_numbers else None
+        return build_tiny_model(tower, arguments.number_head, ranges, arguments.feed_numbers_back, arguments.rotation)
+    except (OSError, ValueError) as error:
+        raise CommandError(
+            f"cannot build a model on the tower {tower!r}: {one_line(error)} (--tower: output of pretrain_tower.py)"
+        ) from error
+
+
+def _set_number_loss_weight(model: IGLLMForSceneProgram, float_w: float) -> None:
+    # The model's configuration itself would find it out when it is saved.
+    if not (math.isfinite(float_w) and float_w >= 0):
+        raise CommandError(f"--float_w must be 0 or positive, got {float_w}")
+    model.config.float_w = float_w
+
+
+def _number_settings(model: IGLLMForSceneProgram, processor: IGLLMProcessor) -> dict[str, Any]:
+    """How the model says numbers: a fine-tune as its base does, whatever the arguments say."""
+    config = model.config
+    return {
+        "number_head": config.number_head,
+        "scale_numbers": config.number_ranges is not None,
+        "feed_numbers_back": config.feed_numbers_back,
+        "rotation": processor.rotation,
+    }
 
 
 def _cache_features(
@@ -202,8 +242,10 @@ def _cache_features(
         return cache_features(rows, model, processor, folder, copies, augmentation, training_arguments.device)
 
 
-def _number(rows: Dataset) -> Dataset:
+def _load_rows(arguments: SceneArguments, split: str, limit: int | None, mirror: bool = False) -> Dataset:
     """With a column that says which row it is, whatever the order that a sampler draws."""
+    rows = load_scene_rows(arguments.dataset, arguments.dataset_config, split, limit)
+    rows = with_mirrored(rows) if mirror else rows
     return rows.add_column("index", list(range(len(rows))))
 
 

@@ -16,7 +16,9 @@ from modeling_igllm import SHAPES
 from modeling_igllm.configuration_igllm import SceneTowerConfig
 from modeling_igllm.image_processing_igllm import IGLLMImageProcessor, padding_to_aspect_ratio
 
+from .errors import CommandError
 from .image_augmentation import PhotometricAugmentation
+from .scene_rows import load_split
 from .tower_ground_truth import surface_targets
 from .tower_targets import TowerObject, ignored_target, object_targets
 
@@ -109,6 +111,22 @@ def stack_targets(targets: Sequence[dict[str, torch.Tensor]], config: SceneTower
         for name in names
     }
     return {name: maps.float() if maps.is_floating_point() else maps for name, maps in stacked.items()}
+
+
+def load_tower_rows(dataset: str, config: str, split: str, limit: int | None = None) -> SceneDataset:
+    """The rows of a built split that a tower learns from; arguments as of `load_split`.
+
+    Raises:
+        CommandError: as of `load_split`, or if there are no pictures or no scenes in the rows.
+    """
+    rows = load_split(dataset, config, split, limit)
+    for column in ("image", "scene"):
+        if column not in rows.column_names:
+            raise CommandError(
+                f"split {split!r} of {dataset!r} has no column {column!r}, only {', '.join(rows.column_names)}: "
+                "a tower learns from scenes of `igllm build`"
+            )
+    return rows
 
 
 def scene_shapes(rows: SceneDataset) -> tuple[str, ...]:

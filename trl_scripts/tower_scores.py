@@ -8,19 +8,20 @@ python -m trl_scripts.tower_scores TOWER --dataset DATA --dataset_config clevr_c
 import argparse
 import json
 import math
+import sys
 from collections import defaultdict
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from datasets import load_dataset
 from torch.utils.data import DataLoader
 
 from dataset_builders.palette import COLOR_VALUES, named_color
 from modeling_igllm import nearest_rotation
 from modeling_igllm.configuration_igllm import CELL_STRIDE
 from modeling_igllm.image_processing_igllm import IGLLMImageProcessor
-from trl_scripts.tower_dataset import TowerCollator, TowerDataset
+from trl_scripts.errors import CommandError, one_line
+from trl_scripts.tower_dataset import TowerCollator, TowerDataset, load_tower_rows
 from trl_scripts.tower_pretraining import SceneTowerForPreTraining
 from trl_scripts.tower_targets import CLASSES, WORDS, TowerObject, is_inside
 
@@ -107,8 +108,10 @@ def _score_maps(
         seen, true = maps["silhouette"][asked] > 0, truth["silhouette"][asked] > 0
         found["silhouette_iou"].append(100.0 * ((seen & true).sum() / (seen | true).sum().clamp(min=1)).item())
         error = (maps["depth"] - truth["depth"]).abs()
-        found["depth"].append(100.0 * error.nanmean().exp().sub(1).item())
         votes = (maps["to_center"] - truth["to_center"]).norm(dim=0)
+        # In an image that shows nothing at all, there is neither to be right about.
+        if not error.isnan().all():
+            found["depth"].append(100.0 * error.nanmean().exp().sub(1).item())
         if not votes.isnan().all():
             found["to_center_px"].append(CELL_STRIDE * votes.nanmean().item())
 
@@ -141,20 +144,25 @@ def _distance(predicted: torch.Tensor, true: Sequence[float]) -> float:
     return float((predicted - torch.tensor(true)).norm())
 
 
-def main() -> None:
-    """Score a saved tower on a split and print the scores as JSON."""
+def main(command_line: Sequence[str] | None = None) -> int:
+    """Score a saved tower on a split, print JSON; returns the exit code: 0, or 2 after one line on the error."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tower", help="output folder of pretrain_tower.py")
     parser.add_argument("--dataset", required=True, help="folder or Hub repository of built scenes")
     parser.add_argument("--dataset_config", required=True, help="family")
     parser.add_argument("--split", default="val_id")
-    parsed = parser.parse_args()
-    model = SceneTowerForPreTraining.from_pretrained(parsed.tower)
-    image_processor = IGLLMImageProcessor.from_pretrained(parsed.tower)
-    rows = load_dataset(parsed.dataset, parsed.dataset_config, split=parsed.split)
+    parsed = parser.parse_args(command_line)
+    try:
+        rows = load_tower_rows(parsed.dataset, parsed.dataset_config, parsed.split)
+        model = SceneTowerForPreTraining.from_pretrained(parsed.tower)
+        image_processor = IGLLMImageProcessor.from_pretrained(parsed.tower)
+    except (CommandError, OSError) as error:
+        print(f"tower_scores: {one_line(error)}", file=sys.stderr)
+        return 2
     dataset = TowerDataset(rows, model.config, image_processor, model.config.shapes)
     print(json.dumps(score_tower(model, dataset, image_processor), indent=2))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
-from modeling_igllm import SceneProgram
+from modeling_igllm import ClevrObject, SceneProgram
 
 Confidences = Sequence[Mapping[str, float]]
 
@@ -30,7 +30,7 @@ def object_table(scene: SceneProgram, confidences: Confidences | None) -> Object
     certain: Confidences = [{} for _ in scene] if confidences is None else confidences
     attributes = list(dict.fromkeys(name for item in scene for name in item.attributes()))
     shown = ["object"] if confidences is not None else []
-    headers = ["#", *shown, *(_HEADERS.get(name, name) for name in attributes)]
+    headers = ["#", *shown, *(_header(name, scene) for name in attributes)]
     rows = []
     for number, (item, words) in enumerate(zip(scene, certain, strict=True), start=1):
         values = item.attributes()
@@ -40,7 +40,10 @@ def object_table(scene: SceneProgram, confidences: Confidences | None) -> Object
     return ObjectTable(headers=headers, data=rows)
 
 
-_HEADERS = {"loc": "x, y, z (m)", "rotation": "yaw"}
+def _header(name: str, scene: SceneProgram) -> str:
+    if name == "rotation" and any(isinstance(item, ClevrObject) for item in scene):
+        return "yaw"
+    return "x, y, z (m)" if name == "loc" else name
 
 
 def _cell(name: str, value: str | float | tuple[float, ...], confidence: float | None) -> str:

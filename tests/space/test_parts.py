@@ -96,6 +96,7 @@ def test_table_has_a_row_for_each_object_and_never_rounds_up_to_certainty():
     written = object_table(scene, None)
     assert written["data"][0][:3] == ["1", "large", "blue"] and "object" not in written["headers"]
     assert object_table(parse_program(""), None)["data"] == []
+    assert object_table(parse_program(POSED), None)["headers"][-1] == "rotation"  # six numbers, no yaw
 
 
 def test_3d_view_has_every_object_in_its_place_with_y_up():
@@ -165,3 +166,21 @@ def test_leftovers_of_uploads_are_removed_when_they_are_old(tmp_path):
         os.utime(tmp_path / path, (0, 0))
     remove_leftovers(tmp_path, age=60)
     assert {path.name for path in tmp_path.rglob("*")} == {"0a", "picture.png", "new"}
+
+
+def test_cleaning_goes_on_when_gradio_moves_a_file_meanwhile(tmp_path, monkeypatch):
+    for name in ("a_moved", "b_filled", "c_old"):
+        (tmp_path / name).mkdir() if name == "b_filled" else (tmp_path / name).touch()
+        os.utime(tmp_path / name, (0, 0))
+    listed, rmdir = sorted(tmp_path.iterdir()), Path.rmdir
+    (tmp_path / "a_moved").unlink()
+
+    def fill_and_remove(path: Path) -> None:
+        (path / "picture.png").touch()
+        rmdir(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "iterdir", lambda folder: iter(listed if folder == tmp_path else ()))
+        patch.setattr(Path, "rmdir", fill_and_remove)
+        remove_leftovers(tmp_path, age=60)
+    assert {path.name for path in tmp_path.rglob("*")} == {"b_filled", "picture.png"}

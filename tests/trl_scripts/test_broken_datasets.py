@@ -86,6 +86,11 @@ CASES: dict[str, tuple[Rows, Callable[[Path], None], str]] = {
         "image of row 1 of .* is not readable",
     ),
     "cut image": (rows(image=[picture(), picture(60)]), no_change, "image of row 1 of .* is not readable"),
+    "cut photograph": (
+        rows(image=[picture(), picture(-6, kind="JPEG")]),
+        no_change,
+        "image of row 1 of .* is not readable",
+    ),
     "vector image": (rows(image=[picture(), picture(kind="EPS")]), no_change, "image of row 1 of .* is not readable"),
 }
 

@@ -126,7 +126,7 @@ def test_evaluate_reports_how_it_decoded(
     models: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: list[str], used: bool
 ) -> None:
     rows = Dataset.from_dict({"image": IMAGES, "program": 2 * [format_program(tiny.LONG_SCENE)]})
-    monkeypatch.setattr(evaluation, "_load_rows", lambda *_: rows)
+    monkeypatch.setattr(evaluation, "load_scene_rows", lambda *_: rows)
     out = tmp_path / "scores.json"
     assert main(["evaluate", "--model", str(models.brief), "--dataset", "any", "--out", str(out), *flags]) == 0
     report = json.loads(out.read_text())

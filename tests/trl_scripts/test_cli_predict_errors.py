@@ -133,6 +133,18 @@ def test_an_input_is_never_overwritten(tmp_path: Path, capsys: pytest.CaptureFix
     assert results(tmp_path) == ["a.png"]
 
 
+def test_a_picture_called_like_a_result_is_never_overwritten(tmp_path: Path) -> None:
+    image = picture(tmp_path / "a.png").rename(tmp_path / "a.txt")
+    before = image.read_bytes()
+    assert predict(image, out=tmp_path) == 2
+    assert image.read_bytes() == before
+
+
+def test_results_may_lie_beside_a_picture_that_they_leave_alone(tmp_path: Path) -> None:
+    assert predict(picture(tmp_path / "a.png"), out=tmp_path) == 0
+    assert results(tmp_path) == ["a.json", "a.png", "a.txt"]
+
+
 def test_an_unwritable_folder_is_named_before_any_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     image = picture(tmp_path / "a.png")
     for out in (image, image / "out"):  # a file, and below a file
@@ -173,6 +185,19 @@ def test_a_scene_that_cannot_be_rendered_does_not_stop_the_others(
     assert str(flat) in lines[0]
     assert "Point2D" in lines[0]
     assert str(wrong) in lines[1]
+
+
+def test_a_fault_of_blender_does_not_stop_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("Error: no space for the picture")
+
+    monkeypatch.setattr(render_program, "render_program", fail)
+    images = [picture(tmp_path / "a.png"), picture(tmp_path / "b.png")]
+    assert predict(*images, out=tmp_path / "out", flags=["--render"]) == 2
+    assert results(tmp_path / "out") == ["a.json", "a.txt", "b.json", "b.txt"]
+    assert all("no space for the picture" in line for line in capsys.readouterr().err.splitlines())
 
 
 def test_a_model_that_cannot_be_loaded_is_one_line(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from trl_scripts import cluster
 from trl_scripts.cli import main
 
 
@@ -26,10 +27,24 @@ def test_what_is_not_installed_is_named_before_anything_is_written(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("flag", ["--workers", "--threads"])
-def test_numbers_below_one_are_quoted(tmp_path: Path, capsys: pytest.CaptureFixture[str], flag: str) -> None:
-    error = error_of(capsys, "local", "two_d", flag, "0", "--out", str(tmp_path))
+@pytest.mark.parametrize(("engine", "flag"), [("local", "--workers"), ("local", "--threads"), ("ray", "--memory-gb")])
+def test_numbers_below_one_are_quoted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], engine: str, flag: str
+) -> None:
+    error = error_of(capsys, engine, "two_d", flag, "0", "--out", str(tmp_path))
     assert error == f"igllm cluster: {flag} must be at least 1, got 0"
+
+
+def test_a_process_that_is_lost_is_no_missing_ray_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def lose(*_: object) -> None:
+        raise BrokenPipeError("a worker is gone")
+
+    monkeypatch.setattr(cluster, "_import_engine", lambda _: None)
+    monkeypatch.setattr(cluster, "_run_engine", lose)
+    error = error_of(capsys, "local", "two_d", "--num-scenes", "1", "--out", str(tmp_path / "out"))
+    assert error == "igllm cluster: lost a worker (a worker is gone): run the command again, finished shards are kept"
 
 
 @pytest.mark.parametrize(

@@ -183,7 +183,7 @@ def test_a_damaged_file_is_named(
     cache_features(rows, model, processor, tmp_path)
     path = next(tmp_path.rglob("*.safetensors"))
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(ValueError, match=f"{path.name} is damaged.*delete it"):
+    with pytest.raises(CommandError, match=f"{path.name} is damaged.*delete it"):
         cache_features(rows, model, processor, tmp_path)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -122,7 +123,7 @@ def test_a_scene_that_cannot_be_rendered_is_named(monkeypatch: pytest.MonkeyPatc
 def test_the_command_reports_scores_of_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = Dataset.from_dict({"image": [Image.new("RGB", (64, 48))] * 2, "program": 2 * [format_program(POINT)]})
     answers = [ScenePrediction.from_text(text) for text in (format_program(POINT), "no program")]
-    monkeypatch.setattr(evaluation, "_load_rows", lambda *_: rows)
+    monkeypatch.setattr(evaluation, "load_scene_rows", lambda *_: rows)
     monkeypatch.setattr(evaluation, "predict_rows", lambda *_: answers)
     monkeypatch.setattr(evaluation.Predictor, "load", lambda *_: SimpleNamespace(use_grammar=False))
     out = tmp_path / "scores.json"
@@ -132,6 +133,34 @@ def test_the_command_reports_scores_of_pictures(tmp_path: Path, monkeypatch: pyt
     assert {key: scores[key] for key in PERFECT} == evaluation.json_scores(expected)
     assert main(["evaluate", "--model", "any", "--dataset", "any", "--out", str(out)]) == 0
     assert not PERFECT.keys() & json.loads(out.read_text())["scores"].keys()
+
+
+@pytest.mark.parametrize(
+    ("program", "flags", "message"),
+    [
+        ("", ["--image-space"], "scene 0 has no objects"),
+        (format_program(POINT), ["--camera-space"], "camera space is that of CLEVR's families"),
+        (format_program(POINT), ["--out", "FOLDER/none/scores.json"], "cannot write FOLDER/none/scores.json"),
+        (format_program(POINT), ["--out", "FOLDER"], "cannot write FOLDER"),
+        (format_program(tiny.SHORT_SCENE), ["--image-space"], "rendering needs Blender: pip install"),
+    ],
+)
+def test_what_cannot_be_scored_is_said_before_the_model_is_loaded(
+    program: str,
+    flags: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows = Dataset.from_dict({"image": [Image.new("RGB", (64, 48))], "program": [program]})
+    monkeypatch.setattr(evaluation, "load_scene_rows", lambda *_: rows)
+    monkeypatch.setattr(evaluation.Predictor, "load", lambda *_: pytest.fail("the model was loaded"))
+    monkeypatch.setitem(sys.modules, "dataset_builders.rendering", None)
+    flags = [flag.replace("FOLDER", str(tmp_path)) for flag in flags]
+    assert main(["evaluate", "--model", "any", "--dataset", "any", *flags]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message.replace("FOLDER", str(tmp_path)) in line
 
 
 def test_scores_without_bound_are_null_in_json() -> None:

@@ -7,7 +7,8 @@ import pytest
 import tiny
 import torch
 from huggingface_hub import ModelCard
-from peft import PeftModel, get_peft_model
+from local_hub import LocalHub
+from peft import PeftConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file
 from small_backbones import language_configs
 from test_scene_trainer import make_rows, make_trainer
@@ -17,6 +18,8 @@ from trl import ModelConfig
 
 from modeling_igllm import IGLLMForSceneProgram, IGLLMProcessor, parse_program
 from trl_scripts import sft
+from trl_scripts.cli import main as igllm
+from trl_scripts.errors import CommandError
 from trl_scripts.lora import lora_config, model_settings, quantization_config
 from trl_scripts.merge_adapter import merge_adapter
 from trl_scripts.scene_collator import SceneCollator
@@ -101,8 +104,13 @@ def test_what_is_trained_is_named_by_default_and_by_choice(processor: IGLLMProce
 
 def test_a_digit_text_model_has_no_number_token_to_train() -> None:
     processor = tiny.make_processor(numbers="char")
-    with pytest.raises(ValueError, match="number token"):
+    with pytest.raises(CommandError, match="number token"):
         lora_config(tiny.make_model(processor, number_head="none"), LORA, train_number_token=True)
+
+
+def test_the_number_token_is_not_trained_alone(processor: IGLLMProcessor) -> None:
+    with pytest.raises(CommandError, match="give --use_peft, too"):
+        lora_config(tiny.make_model(processor), ModelConfig(), train_number_token=True)
 
 
 def make_lora_trainer(processor: IGLLMProcessor, folder: Path, model: Any, **overrides: Any) -> SceneSFTTrainer:
@@ -151,14 +159,19 @@ def test_the_numeric_head_has_a_learning_rate_of_its_own(
         assert rates[id(value)] == (0.5 if "numeric_head" in name else trainer.args.learning_rate), name
 
 
-def test_training_from_the_command_line_and_merging(tmp_path: Path) -> None:
-    base, out = save_base(tmp_path / "base"), tmp_path / "out"
-    data = save_scenes(tmp_path / "scenes")
+def train_from_command_line(base: str, data: Path, out: Path) -> None:
+    """Train an adapter by `sft.py`."""
     switches = {name: value for name, value in SWITCHES.items() if value is not None}
     switches |= {"dataset": data, "model_name_or_path": base, "output_dir": out, "number_head_learning_rate": 0.1}
     command = [part for name, value in switches.items() for part in (f"--{name}", str(value))]
     command += ["--max_length", "4096", "--use_peft", "--lora_r", "2", "--lora_dropout", "0.0"]
     assert sft.main(command) == 0
+
+
+def test_training_from_the_command_line_and_merging(tmp_path: Path) -> None:
+    base, out = save_base(tmp_path / "base"), tmp_path / "out"
+    data = save_scenes(tmp_path / "scenes")
+    train_from_command_line(str(base), data, out)
     names = set(load_file(out / "adapter_model.safetensors"))
     assert all("lora_" in name or "numeric_head" in name or "multi_modal_projector" in name for name in names)
     merge_adapter(str(out), tmp_path / "merged")
@@ -179,6 +192,21 @@ def test_training_from_the_command_line_and_merging(tmp_path: Path) -> None:
     assert (card.data.library_name, card.data.license, card.data.base_model) == ("transformers", "cc-by-4.0", None)
     assert "lora" not in card.data.tags
     assert "| lora_r | `2` |" in card.text
+
+
+def test_an_adapter_is_merged_into_the_commit_that_it_was_trained_on(hub: LocalHub, tmp_path: Path) -> None:
+    base, out = save_base(tmp_path / "base"), tmp_path / "out"
+    assert igllm(["push", "model", str(base), "user/base"]) == 0
+    train_from_command_line("user/base", save_scenes(tmp_path / "scenes"), out)
+    assert PeftConfig.from_pretrained(out).revision == hub.repository("models", "user/base").at("main").sha
+    processor = IGLLMProcessor.from_pretrained(out)
+    adapted = PeftModel.from_pretrained(IGLLMForSceneProgram.from_pretrained(base), out).eval()
+    tiny.make_model(processor, seed=1).save_pretrained(base)
+    assert igllm(["push", "model", str(base), "user/base"]) == 0
+    merge_adapter(str(out), tmp_path / "merged")
+    merged = IGLLMForSceneProgram.from_pretrained(tmp_path / "merged").eval()
+    batch = dict(tiny.make_batch(processor))
+    torch.testing.assert_close(merged(**batch).logits, adapted(**batch).logits, rtol=1e-5, atol=1e-5)
 
 
 def test_an_adapter_without_its_grammar_is_not_merged(processor: IGLLMProcessor, tmp_path: Path) -> None:

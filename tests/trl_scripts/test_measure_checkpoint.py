@@ -69,7 +69,16 @@ def test_everything_that_the_card_needs_of_scenes_is_written(arguments: list[str
 def test_nothing_is_measured_without_the_real_images(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     (Path(arguments[4]) / "labels.json").unlink()
     assert measure_checkpoint.main(arguments) == 2
-    assert "labels.json: name the folder of real images by --real-images" in capsys.readouterr().err
+    assert "labels.json: name a folder of labelled images" in capsys.readouterr().err
+    assert not (Path(arguments[0]) / "evaluation").exists()
+
+
+def test_a_damaged_real_image_is_named_before_anything_is_measured(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (Path(arguments[4]) / "a.png").write_bytes(b"no picture")
+    assert measure_checkpoint.main(arguments) == 2
+    assert f"{Path(arguments[4]) / 'a.png'}: not a readable image" in capsys.readouterr().err
     assert not (Path(arguments[0]) / "evaluation").exists()
 
 
@@ -122,8 +131,7 @@ def runs(tmp_path: Path) -> list[str]:
 def trained(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The model that is loaded: it has a grammar and saves nothing but its place."""
     stand_in = SimpleNamespace(config=SimpleNamespace(grammar={}), save_pretrained=lambda folder: folder.mkdir())
-    monkeypatch.setattr(make_checkpoint.IGLLMForSceneProgram, "from_pretrained", lambda _: stand_in)
-    monkeypatch.setattr(make_checkpoint.IGLLMProcessor, "from_pretrained", lambda _: tiny.make_processor())
+    monkeypatch.setattr(make_checkpoint, "load_checkpoint", lambda *_: (stand_in, tiny.make_processor()))
     return stand_in
 
 
@@ -146,6 +154,20 @@ def test_a_run_that_has_not_ended_is_refused(
     assert make_checkpoint.main(runs) == 2
     assert "trainer_state.json: name the output folder of a training that has ended" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_commands_that_cannot_be_read_are_named(
+    runs: list[str], trained: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "train.txt").unlink()
+    assert make_checkpoint.main(runs) == 2
+    assert f"cannot read {tmp_path / 'train.txt'}" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_is_not_there_is_named(runs: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert make_checkpoint.main(runs) == 2
+    assert "is no checkpoint folder" in capsys.readouterr().err
 
 
 def test_a_model_without_a_grammar_is_refused(

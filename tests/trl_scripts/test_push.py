@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import datasets
 import huggingface_hub
 import numpy as np
 import pytest
@@ -19,6 +20,8 @@ from dataset_builders.shards import SplitPlan, claim_folder, render_shard
 from metrics.scene_program.scoring import score_programs
 from modeling_igllm import IGLLMProcessor
 from trl_scripts.cli import main
+from trl_scripts.errors import CommandError
+from trl_scripts.scene_rows import load_scene_rows
 
 METRIC = Path(__file__).parents[2] / "metrics" / "scene_program"
 RED = "add(size='large', color='red', material='metal', shape='sphere', loc=(1.000, 0.000, 0.700))"
@@ -100,8 +103,6 @@ assert rows[0]["image"].size == (32, 24)
 print(json.dumps([[(row["scene"]["split"], row["program"]) for row in part] for part in (rows, streamed)]))
 """,
     )
-    import datasets
-
     files = str(dataset / "clevr_cogent" / "val_ood-*.parquet")
     local = datasets.load_dataset("parquet", data_files=files, split="train", cache_dir=str(tmp_path / "cache"))
     assert rows == streamed == [["val_ood", program] for program in local["program"]]
@@ -220,6 +221,43 @@ def test_unfinished_folders_are_refused(hub, checkpoint, dataset, tmp_path, caps
     weightless = tmp_path / "model"
     shutil.copytree(checkpoint, weightless, ignore=shutil.ignore_patterns("*.safetensors"))
     assert "it has no *.safetensors" in refusal(capsys, "model", weightless, MODEL)
+    assert not hub.store.repositories
+
+
+def test_a_dataset_whose_growth_was_interrupted_is_refused(hub, dataset, capsys, monkeypatch, tmp_path):
+    grown = SplitPlan(dataset, "clevr_cogent", "val_ood", 102, seed=0, width=32, height=24, samples=1)
+    claim_folder(grown)
+    black = Picture(np.zeros((24, 32, 3), np.uint8))
+    list(render_shard(grown, 1, Painter(lambda _: black, "4.5.0")))
+    line = refusal(capsys, "dataset", dataset, DATASET)
+    assert "README.md counts 2 rows in clevr_cogent/val_ood-*.parquet, there are 4; repeat the last" in line
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    with pytest.raises(
+        CommandError, match=r"README\.md counts other rows than there are; repeat the last `igllm build`"
+    ):
+        load_scene_rows(str(dataset), "clevr_cogent", "val_ood")
+    write_dataset_card(dataset)
+    assert main(["push", "dataset", str(dataset), DATASET]) == 0
+    (dataset / "clevr_cogent" / "val_ood-00001.parquet").write_bytes(b"PAR1")
+    assert "val_ood-00001.parquet is damaged" in refusal(capsys, "dataset", dataset, DATASET)
+
+
+def test_a_dataset_whose_card_counts_nothing_is_pushed(hub, dataset):
+    files = "[{split: val_id, path: clevr_cogent/val_id-*.parquet}]"
+    head = f"configs: [{{config_name: clevr_cogent, data_files: {files}}}]\ndataset_info: {{features: []}}"
+    (dataset / "README.md").write_text(f"---\n{head}\n---\n")
+    assert main(["push", "dataset", str(dataset), DATASET]) == 0
+
+
+def test_a_model_that_lacks_a_part_of_its_weights_is_refused(hub, checkpoint, tmp_path, capsys):
+    folder = tmp_path / "model"
+    tiny.make_model(tiny.make_processor()).save_pretrained(folder, max_shard_size="50KB")
+    shards = sorted(folder.glob("model-*.safetensors"))
+    assert len(shards) > 1 and main(["push", "model", str(folder), MODEL]) == 0
+    shards[0].unlink()
+    assert f"is no finished model: it has no {shards[0].name}" in refusal(capsys, "model", folder, MODEL)
+    (folder / "model.safetensors.index.json").write_text("[]")
+    assert "model.safetensors.index.json is damaged" in refusal(capsys, "model", folder, MODEL)
 
 
 @pytest.mark.parametrize("repo_id", ["ig-llm", "user/ig llm", "user/a/b", "user/-a"])

@@ -1,9 +1,14 @@
 """Labels without positions are compared along image x."""
 
+import json
+from pathlib import Path
+
 import pytest
+from PIL import Image
 
 from modeling_igllm import parse_program
-from trl_scripts.real_images import count_right, left_to_right
+from trl_scripts.errors import CommandError
+from trl_scripts.real_images import count_right, left_to_right, main, read_labelled
 
 A = {"size": "large", "color": "gray", "material": "metal", "shape": "cube"}
 B = {"size": "small", "color": "red", "material": "rubber", "shape": "sphere"}
@@ -38,3 +43,33 @@ def test_objects_are_ordered_by_image_x_and_not_by_world_x() -> None:
         "add(size='small', color='red', material='rubber', shape='sphere', loc=(1.000, -2.000, 0.350))\n"
     )
     assert left_to_right(parse_program(program)) == [B, A]
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ("{", "holds no labels of images: Expecting property name"),
+        ("{}", "holds no labels of images: it needs size, color, material, shape"),
+        ("[]", "holds no labels of images: it needs"),
+        ('{"a.png": [{"size": "large"}]}', "holds no labels of images: it needs"),
+        ('{"a.png": 3}', "holds no labels of images: "),
+        (json.dumps({"none.png": [A]}), r"there is no .*none\.png, an image that .*labels\.json names"),
+        (json.dumps({"labels.json": [A]}), "labels.json: not a readable image"),
+    ],
+)
+def test_a_folder_without_labelled_images_is_refused_by_name(tmp_path: Path, labels: str, message: str) -> None:
+    (tmp_path / "labels.json").write_text(labels)
+    with pytest.raises(CommandError, match=message):
+        read_labelled(tmp_path)
+
+
+def test_labelled_images_are_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path), "--model", "none"]) == 2
+    assert (
+        capsys.readouterr().err
+        == f"real_images: there is no {tmp_path}/labels.json: name a folder of labelled images\n"
+    )
+    (tmp_path / "labels.json").write_text(json.dumps({"ä.png": [A, B]}, ensure_ascii=False), encoding="utf-8")
+    Image.new("RGB", (16, 12)).save(tmp_path / "ä.png")
+    ((name, (image, truth)),) = read_labelled(tmp_path).items()
+    assert (name, image.size, truth) == ("ä.png", (16, 12), [A, B])

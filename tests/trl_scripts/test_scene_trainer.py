@@ -12,6 +12,7 @@ from PIL import Image
 from trl import SFTConfig
 
 from modeling_igllm import IGLLMProcessor, format_program
+from trl_scripts.errors import CommandError
 from trl_scripts.scene_collator import SceneCollator
 from trl_scripts.scene_trainer import SceneSFTTrainer, check_number_head_learns
 
@@ -61,6 +62,19 @@ def make_trainer(
         data_collator=SceneCollator(processor),
         number_token_loss_weight=number_token_loss_weight,
     )
+
+
+def test_scenes_without_objects_are_trained_on(processor: IGLLMProcessor, tmp_path: Path) -> None:
+    programs = ["", "", "", format_program(tiny.SHORT_SCENE)]
+    rows = make_rows().select(range(4)).remove_columns("program")
+    for order in (programs, programs[::-1]):  # whichever the sampler begins with
+        trainer = make_trainer(processor, tmp_path, per_device_train_batch_size=1)
+        trainer.train_dataset = rows.add_column("program", order)
+        trainer.train()
+        assert trainer.state.global_step == 1
+    trainer.train_dataset = rows.add_column("program", [""] * 4)
+    with pytest.raises(CommandError, match="no batch of training scenes with a number"):
+        trainer.train()
 
 
 def test_gradient_accumulation_does_not_change_the_step(processor: IGLLMProcessor, tmp_path: Path) -> None:

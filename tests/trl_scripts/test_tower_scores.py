@@ -116,6 +116,17 @@ def test_maps_are_scored_where_they_were_built() -> None:
     assert scores["to_center_px"] == pytest.approx(8 * 5)
 
 
+def test_an_image_that_shows_nothing_has_no_depth() -> None:
+    dataset = make_dataset(["clevr", "clevr"], with_truth=True)
+    for name in ("depth", "to_center"):
+        dataset.targets[1][name] = torch.full_like(dataset.targets[1][name], torch.nan)
+    dataset.targets[1]["silhouette"].zero_()
+    oracle = make_oracle(dataset)
+    oracle.answers[0] = oracle.answers[0] | {"depth": oracle.answers[0]["depth"] + math.log(1.1)}
+    scores = score_tower(oracle, dataset, tiny.make_processor().image_processor)
+    assert scores["depth"] == pytest.approx(10, abs=0.1)
+
+
 def test_objects_beside_the_map_are_not_read() -> None:
     dataset = make_dataset(["clevr"])
     count = len(dataset.objects[0])

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pytest
 import tiny
 import torch
@@ -161,7 +162,7 @@ def test_recipes_have_known_settings_alone(tmp_path: Path, recipe: Path) -> None
 def run_script(monkeypatch: pytest.MonkeyPatch, out: Path, *flags: str) -> int:
     """Exit code of `pretrain_tower.py` on four scenes, three steps."""
     rows = Dataset.from_list([family_row("clevr", index=index) for index in range(4)], features=FEATURES)
-    monkeypatch.setattr(pretrain_tower, "load_dataset", lambda *_, **__: rows)
+    monkeypatch.setattr(pretrain_tower, "load_tower_rows", lambda *_: rows)
     arguments = "--dataset data --image_height 40 --image_width 64 --max_steps 3 --save_steps 2 --use_cpu true"
     arguments += f" --report_to none --remove_unused_columns false --output_dir {out} --eval_splits train val_id"
     return pretrain_tower.main([*arguments.split(), *flags])
@@ -182,6 +183,39 @@ def test_a_loss_that_is_no_number_stops_the_script(
         assert [item["loc"] for item in row["scene"]["objects"]] == [pytest.approx(item["loc"]) for item in expected]
     assert len(content["rows"]) == (2 if "loss" in content else 4)
     assert len(load_file(report.with_suffix(".safetensors"))["pixel_values"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--eval_splits", "val_id", "val_ood"], "cannot load split 'val_ood' of"),
+        (["--dataset", "/nowhere"], "cannot load split 'train' of '/nowhere'"),
+        (["--minutes", "1"], "--minutes and --max_steps both limit the training"),
+        (["--output_dir", "/dev/null/out"], "cannot write to /dev/null/out: "),
+        (["--max_train_scenes", "0"], "cannot take the first 0 rows of split 'train'"),
+        (["--dataset_config", "pictures"], "has no column 'scene', only image: a tower learns from scenes of"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_before_training(
+    flags: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    rows = Dataset.from_list([family_row("clevr", index=index) for index in range(2)], features=FEATURES)
+    for config, part in (("clevr", rows), ("pictures", rows.select_columns("image"))):
+        for split in ("train", "val_id"):
+            part.to_parquet(tmp_path / "data" / config / f"{split}.parquet")
+    files = "data_files: [{split: train, path: NAME/train.parquet}, {split: val_id, path: NAME/val_id.parquet}]"
+    configs = [f"- config_name: {name}\n  {files.replace('NAME', name)}\n" for name in ("clevr", "pictures")]
+    (tmp_path / "data" / "README.md").write_text(f"---\nconfigs:\n{''.join(configs)}---\n")
+    command = f"--dataset {tmp_path / 'data'} --max_steps 1 --use_cpu true --output_dir {tmp_path / 'out'}"
+    assert pretrain_tower.main([*command.split(), *flags]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("pretrain_tower.py: ") and message in line
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_script_trains_scores_and_exports_the_average(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

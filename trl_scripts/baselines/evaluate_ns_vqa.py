@@ -17,6 +17,7 @@ from tqdm import tqdm
 from modeling_igllm import format_program
 from trl_scripts.errors import CommandError
 from trl_scripts.evaluation import format_scores, json_scores, score_texts, write_report
+from trl_scripts.inference import check_device
 
 from .instance_decoding import SCORE_THRESHOLD
 from .instance_scenes import InstanceScenes, load_instance_scenes
@@ -27,11 +28,16 @@ MASKS = ("predicted", "true")
 
 def evaluate(parsed: argparse.Namespace) -> None:
     """Print a table of scores and, if asked, write scores and programs; CommandError for bad input."""
+    if parsed.batch_size < 1:
+        raise CommandError(f"--batch_size is {parsed.batch_size}: take 1 image or more at a time")
+    check_device(parsed.device)
     model = NSVQA.load(parsed.model, parsed.device)
     use_true_masks = parsed.masks == "true"
     scenes = load_instance_scenes(parsed.dataset, parsed.config, parsed.split, model.image_size, use_true_masks)
     start = time.monotonic()
-    texts = predict_programs(model, scenes, parsed)
+    texts = predict_programs(
+        model, scenes, parsed.attributes, parsed.score_threshold, parsed.batch_size, parsed.device
+    )
     seconds = time.monotonic() - start
     scores = score_texts(texts, scenes.programs, parsed.split)
     report = {
@@ -53,15 +59,29 @@ def evaluate(parsed: argparse.Namespace) -> None:
         write_report(parsed.programs, {"programs": texts})
 
 
-def predict_programs(model: NSVQA, scenes: InstanceScenes, parsed: argparse.Namespace) -> list[str]:
-    """The canonical program of every scene; from its true masks if the scenes have them."""
+def predict_programs(
+    model: NSVQA,
+    scenes: InstanceScenes,
+    attributes: str,
+    score_threshold: float = SCORE_THRESHOLD,
+    batch_size: int = 32,
+    device: str = "cpu",
+) -> list[str]:
+    """The canonical program of every scene; from its true masks if the scenes have them.
+
+    Args:
+        attributes: one of `ATTRIBUTE_SOURCES`.
+        score_threshold: of predicted instances; with true masks no score leaves one out.
+        batch_size: images at a time.
+        device: the model's.
+    """
     texts = []
-    for start in tqdm(range(0, len(scenes), parsed.batch_size), desc="predict", unit="batch"):
-        part = slice(start, start + parsed.batch_size)
-        images = scenes.images[part].to(parsed.device)
-        masks = None if scenes.instance_masks is None else scenes.instance_masks[part].to(parsed.device)
-        for image, instances in zip(images, model.find_instances(images, masks, parsed.score_threshold), strict=True):
-            texts.append(format_program(model.describe(image, instances, parsed.attributes)))
+    for start in tqdm(range(0, len(scenes), batch_size), desc="predict", unit="batch"):
+        part = slice(start, start + batch_size)
+        images = scenes.images[part].to(device)
+        masks = None if scenes.instance_masks is None else scenes.instance_masks[part].to(device)
+        for image, instances in zip(images, model.find_instances(images, masks, score_threshold), strict=True):
+            texts.append(format_program(model.describe(image, instances, attributes)))
     return texts
 
 

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from datasets import Dataset, load_dataset
+from datasets import Dataset
 from PIL import Image
 
 from modeling_igllm import ClevrObject, parse_program
-from trl_scripts.errors import CommandError, one_line
+from trl_scripts.errors import CommandError
+from trl_scripts.scene_rows import load_split
 
 
 @dataclass(frozen=True)
@@ -58,12 +59,7 @@ def load_instance_scenes(
     Raises:
         CommandError: if the split cannot be loaded, is not of a CLEVR family, or lacks the masks.
     """
-    try:
-        rows = load_dataset(dataset, config, split=split)
-    except (OSError, ValueError) as error:
-        raise CommandError(f"cannot load split {split!r} of {dataset!r}: {one_line(error)}") from error
-    if max_scenes is not None:
-        rows = rows.select(range(min(max_scenes, len(rows))))
+    rows = load_split(dataset, config, split, max_scenes)
     if with_masks and "instance_mask" not in rows.column_names:
         raise _no_masks(dataset, split)
     return instance_scenes(rows, image_size, with_masks, f"{dataset!r}, split {split!r}")

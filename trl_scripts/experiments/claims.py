@@ -1,5 +1,6 @@
 """A published claim beside what was measured here."""
 
+from collections.abc import Sequence
 from statistics import mean
 from typing import Any
 
@@ -10,28 +11,40 @@ REPRODUCED_ONCE = "reproduced in one seed: the intervals are apart"
 DIRECTION = "same direction, but the intervals overlap"
 MIXED = "same direction on average, but not in every seed"
 GAP_CLOSES = "same direction: the gap is smaller"
+GAP_UNSURE = "same direction, but the intervals overlap at the smaller size"
 NOT_REPRODUCED = "not reproduced at this scale"
+UNDECIDED = "not decided: the score is not defined in every seed"
 NOT_RUN = "not run yet"
 
 Interval = tuple[float, float, float]
 """A score with the lower and upper end of its 95 % interval."""
+
+# A seed, and the intervals of the arm that is claimed to be better and of the other one.
+_Pair = tuple[int, Interval, Interval]
+_Found = tuple[int, Interval | None, Interval | None]
 
 
 def judge(claim: dict[str, Any], results: Results | None) -> tuple[str, str]:
     """What was measured, in words, and the verdict: one of the constants of this file.
 
     A claim says that one arm scores better than another, and is judged seed by seed by their 95 % intervals; or that
-    their gap closes with more training scenes, which is judged by the mean gap over the seeds.
+    their gap closes with more training scenes, which is judged by the mean gap over the seeds that both sizes have,
+    and by the intervals at the smaller size: where they overlap, there may have been no gap.
+    Both arms answer for the same scenes, which the intervals do not use: intervals that are apart show a difference,
+    those that overlap do not show that there is none.
 
     Args:
         claim: a `Claim` as the JSON holds it.
         results: of its experiment, None if there are none.
     """
-    pairs = [] if results is None else _pairs(claim, results, claim["train_scenes"])
-    if results is None or not pairs:
+    found = [] if results is None else _pairs(claim, results, claim["train_scenes"])
+    if results is None or not found:
         return NOT_RUN, NOT_RUN
     if claim["gap_closes_from"] is not None:
-        return _judge_gap(claim, results, pairs)
+        return _judge_gap(claim, found, _pairs(claim, results, claim["gap_closes_from"]))
+    pairs = _defined(found)
+    if len(pairs) < len(found):
+        return _describe(claim, found), UNDECIDED
     sign = 1 if claim["higher"] else -1
     gains = [sign * (better[0] - worse[0]) for _, better, worse in pairs]
     if all(_apart(better, worse, claim["higher"]) for _, better, worse in pairs):
@@ -43,22 +56,26 @@ def judge(claim: dict[str, Any], results: Results | None) -> tuple[str, str]:
     return _describe(claim, pairs), verdict
 
 
-def _judge_gap(
-    claim: dict[str, Any], results: Results, pairs: list[tuple[int, Interval, Interval]]
-) -> tuple[str, str]:
-    before = _pairs(claim, results, claim["gap_closes_from"])
-    if not before:
+def _judge_gap(claim: dict[str, Any], after: list[_Found], before: list[_Found]) -> tuple[str, str]:
+    seeds = {seed for seed, *_ in after} & {seed for seed, *_ in before}
+    if not seeds:
         return NOT_RUN, NOT_RUN
-    now, then = (mean(abs(better[0] - worse[0]) for _, better, worse in found) for found in (pairs, before))
+    after, before = ([pair for pair in found if pair[0] in seeds] for found in (after, before))
+    if len(_defined(after)) + len(_defined(before)) < 2 * len(seeds):
+        return _describe(claim, before + after), UNDECIDED
+    now, then = (mean(abs(better[0] - worse[0]) for _, better, worse in _defined(part)) for part in (after, before))
     text = (
         f"`{claim['score']}` on `{claim['split']}`: a gap of {show_number(now)} between {claim['better']} and "
         f"{claim['worse']} after {claim['train_scenes']} scenes, of {show_number(then)} after "
         f"{claim['gap_closes_from']}"
     )
-    return text, GAP_CLOSES if now < then else NOT_REPRODUCED
+    if now >= then:
+        return text, NOT_REPRODUCED
+    had_gap = all(_apart(one, other, True) or _apart(one, other, False) for _, one, other in _defined(before))
+    return text, GAP_CLOSES if had_gap else GAP_UNSURE
 
 
-def _describe(claim: dict[str, Any], pairs: list[tuple[int, Interval, Interval]]) -> str:
+def _describe(claim: dict[str, Any], pairs: Sequence[_Found]) -> str:
     split, other = claim["split"], claim["worse_split"] or claim["split"]
     places = ("", "") if split == other else (f" on `{split}`", f" on `{other}`")
     texts = [
@@ -76,8 +93,7 @@ def interval(run: dict[str, Any], split: str, score: str) -> Interval | None:
     value = scores.get(f"strict/{score}")
     if value is None:
         return None
-    low, high = (scores.get(f"strict/{score}_{side}") for side in ("lo", "hi"))
-    return (value, value if low is None else low, value if high is None else high)
+    return value, scores[f"strict/{score}_lo"], scores[f"strict/{score}_hi"]
 
 
 def show_interval(values: Interval | None) -> str:
@@ -88,28 +104,33 @@ def show_interval(values: Interval | None) -> str:
 
 
 def show_number(value: float) -> str:
-    """Three significant digits, without an exponent down to 0.00001."""
-    if value == 0 or abs(value) < 1e-5:
+    """Three significant digits, from 100 on one decimal; without an exponent down to 0.00001."""
+    if abs(value) >= 100:
+        return f"{value:.1f}"
+    if abs(value) < 1e-5:
         return f"{value:.3g}"
-    text = f"{value:.12f}" if abs(value) >= 100 else f"{float(f'{value:.3g}'):.12f}"
-    return f"{value:.1f}" if abs(value) >= 100 else text.rstrip("0").rstrip(".")
+    return f"{float(f'{value:.3g}'):.12f}".rstrip("0").rstrip(".")
 
 
-def _pairs(claim: dict[str, Any], results: Results, train_scenes: int | None) -> list[tuple[int, Interval, Interval]]:
-    """(seed, better arm's, worse arm's) interval of every seed of which both were run."""
+def _pairs(claim: dict[str, Any], results: Results, train_scenes: int | None) -> list[_Found]:
+    """Of every seed of which both arms were run; None where the score is not defined."""
     better = _by_seed(results, claim["better"], claim["split"], claim["score"], train_scenes)
     worse = _by_seed(results, claim["worse"], claim["worse_split"] or claim["split"], claim["score"], train_scenes)
     return [(seed, better[seed], worse[seed]) for seed in sorted(better.keys() & worse.keys())]
 
 
-def _by_seed(results: Results, group: str, split: str, score: str, train_scenes: int | None) -> dict[int, Interval]:
+def _by_seed(
+    results: Results, group: str, split: str, score: str, train_scenes: int | None
+) -> dict[int, Interval | None]:
     return {
-        run["seed"]: values
+        run["seed"]: interval(run, split, score)
         for run in results["runs"]
-        if run["group"] == group
-        and train_scenes in (None, run["train_scenes"])
-        and (values := interval(run, split, score)) is not None
+        if run["group"] == group and train_scenes in (None, run["train_scenes"])
     }
+
+
+def _defined(found: Sequence[_Found]) -> list[_Pair]:
+    return [(seed, better, worse) for seed, better, worse in found if better is not None and worse is not None]
 
 
 def _apart(better: Interval, worse: Interval, higher: bool) -> bool:

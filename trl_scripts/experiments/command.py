@@ -13,6 +13,7 @@ from typing import Any
 
 from dataset_builders.die_with_parent import die_with_parent
 
+from ..errors import CommandError
 from ..feature_cache import cache_features
 from ..image_augmentation import family_augmentation
 from ..tiny_model import build_tiny_model
@@ -20,12 +21,13 @@ from .data import build_data, load_rows
 from .gallery import draw_galleries
 from .overview import overview_page
 from .page import experiment_page
-from .plan import Folders, Run, choose_runs, plan_runs, sft_arguments
+from .plan import Folders, Run, choose_runs, plan_runs
 from .plots import draw_plots
 from .probe import probe_position
 from .recipe import Recipe, load_recipe, recipe_names, recipe_path
 from .results import PREPARATION, Results, check_settings, collect_results, read_results
-from .run import RESULT, make_run, write_json
+from .run import RESULT, check_options, make_run, write_json
+from .scoring import score
 from .smoke import make_smoke
 from .towers import make_tower
 
@@ -49,9 +51,8 @@ def run_experiment(parsed: argparse.Namespace) -> int:
     runs = plan_runs(recipe)
     chosen = choose_runs(runs, parsed.arms, parsed.seeds)
     for run in chosen:  # a wrong option is refused before anything is rendered
-        if run.ns_vqa is None:
-            sft_arguments(run, recipe, folders)
-    check_settings(chosen, folders)
+        check_options(run, recipe, folders)
+    check_settings(runs, recipe, folders)
     _prepare(recipe, chosen, folders)
     _make_runs(chosen, recipe, folders, parsed.jobs)
     results = collect_results(name, recipe, runs, folders)
@@ -95,6 +96,7 @@ def _prepare(recipe: Recipe, runs: Sequence[Run], folders: Folders) -> None:
     start = time.monotonic()
     build_data(recipe.data, folders.data)
     spend("data", start)
+    _check_scores(recipe, folders)
     for name in dict.fromkeys(run.tower for run in runs if run.tower is not None):
         plan = recipe.towers[name]
         if plan.data is not None:
@@ -114,6 +116,18 @@ def _prepare(recipe: Recipe, runs: Sequence[Run], folders: Folders) -> None:
             probed = load_rows(recipe.data, folders.data, recipe.position_probe)
             report["probes"][name] = probe_position(model, processor, probed, recipe.position_probe)
         spend(f"features of {name}", start)
+
+
+def _check_scores(recipe: Recipe, folders: Folders) -> None:
+    """Refuse a score that the metric does not have for this family, before hours of training."""
+    split = recipe.splits[0]
+    program = load_rows(recipe.data, folders.data, split, 1)["program"][:]
+    known = [name.removeprefix("strict/") for name in score(program, program, split) if name.startswith("strict/")]
+    curve = [] if recipe.curve is None else recipe.curve.scores
+    for name in (*recipe.scores, *curve, *(claim.score for claim in recipe.claims)):
+        if name not in known:
+            names = [one for one in known if not one.endswith(("_lo", "_hi"))]
+            raise CommandError(f"the recipe names the score {name!r}: the metric has {', '.join(names)}")
 
 
 def _make_runs(runs: Sequence[Run], recipe: Recipe, folders: Folders, jobs: int) -> None:

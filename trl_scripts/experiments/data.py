@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from datasets import Dataset, load_dataset
+from datasets import Dataset
 
 from ..commands import cannot_write
 from ..errors import NO_BLENDER, CommandError
+from ..scene_rows import load_split
 from .recipe import DataPlan
 from .towers import parse_size
 
@@ -39,6 +40,10 @@ def build_data(plan: DataPlan, folder: Path) -> None:
 
 
 def load_rows(plan: DataPlan, folder: Path, split: str, limit: int | None = None) -> Dataset:
-    """The first scenes of a split, as many as the recipe says or `limit`."""
-    rows = load_dataset(str(folder), plan.family, split=split)
-    return rows.select(range(min(limit or len(rows), plan.splits[split], len(rows))))
+    """The first scenes of a split, as many as the recipe says or `limit`.
+
+    Raises:
+        CommandError: if there is no such split in the folder, or a shard is damaged.
+    """
+    scenes = plan.splits[split]
+    return load_split(str(folder), plan.family, split, scenes if limit is None else min(limit, scenes))

@@ -2,13 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image
-
-from modeling_igllm import Point2D, SceneProgram
 
 from ..errors import NO_BLENDER, CommandError
 from .plots import DPI, first_seed
@@ -22,6 +19,8 @@ _INCHES = 1.6  # width of one picture
 def draw_galleries(results: Results, images: dict[str, list[Image.Image]], folder: Path) -> dict[str, str]:
     """Draw a gallery of each split in the recipe; returns caption -> file name in `folder`.
 
+    It shows as many scenes as all of its runs have kept: the recipe may have asked for fewer when they were made.
+
     Args:
         images: split -> its first pictures, as many as the recipe says.
 
@@ -30,8 +29,11 @@ def draw_galleries(results: Results, images: dict[str, list[Image.Image]], folde
     """
     drawn = {}
     for split, pictures in images.items():
+        shown = min(len(pictures), *(len(run["splits"][split]["gallery"]) for run in first_seed(results)))
+        if not shown:
+            continue
         name = f"{results['experiment']}_gallery_{split}.png"
-        rows = _rows(results, split, [np.asarray(picture.convert("RGB")) for picture in pictures])
+        rows = _rows(results, split, [np.asarray(picture.convert("RGB")) for picture in pictures[:shown]])
         _save(rows, folder / name)
         drawn[_caption(split, results)] = name
     return drawn
@@ -42,9 +44,10 @@ def _rows(results: Results, split: str, pictures: list[np.ndarray]) -> dict[str,
     runs, family = first_seed(results), results["recipe"]["data"]["family"]
     rows: dict[str, Sequence[np.ndarray]] = {"truth": pictures}
     size = (pictures[0].shape[1], pictures[0].shape[0])
-    true = [paint(scene["true"], family, size) for scene in runs[0]["splits"][split]["gallery"]]
+    shown = len(pictures)
+    true = [paint(scene["true"], family, size) for scene in runs[0]["splits"][split]["gallery"][:shown]]
     for run in runs:
-        guesses = [paint(scene["predicted"], family, size) for scene in run["splits"][split]["gallery"]]
+        guesses = [paint(scene["predicted"], family, size) for scene in run["splits"][split]["gallery"][:shown]]
         rows[run["group"]] = guesses
         rows[f"error of\n{run['group']}"] = [_difference(*pair) for pair in zip(guesses, true, strict=True)]
     return rows
@@ -90,7 +93,9 @@ def paint(program: str, family: str, size: tuple[int, int]) -> np.ndarray:
     """
     scene = parse_or_empty(program)
     if family == "two_d":
-        return _draw_discs(scene, size)
+        from dataset_builders.two_d import draw_scene
+
+        return draw_scene(scene, *size)
     try:
         from dataset_builders.render_program import render_program
 
@@ -99,14 +104,3 @@ def paint(program: str, family: str, size: tuple[int, int]) -> np.ndarray:
         raise CommandError(f"{error}; {NO_BLENDER}") from error
     except (OSError, ValueError, RuntimeError) as error:
         raise CommandError(f"cannot render {program!r}: {error}") from error
-
-
-def _draw_discs(scene: SceneProgram, size: tuple[int, int]) -> np.ndarray:
-    from dataset_builders.two_d import draw_disc
-
-    width, height = size
-    canvas: Any = np.full((height, width, 3), 255, dtype=np.uint8)
-    for place in scene:
-        assert isinstance(place, Point2D)  # the family's
-        canvas = np.minimum(canvas, draw_disc(place, width, height))
-    return canvas

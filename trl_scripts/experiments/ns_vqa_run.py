@@ -1,12 +1,9 @@
 """A run of the NS-VQA baseline: one training, answers with predicted or true masks, composite or own attributes."""
 
 import time
-from argparse import Namespace
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import yaml
 from transformers import HfArgumentParser
 
 from ..baselines.evaluate_ns_vqa import predict_programs
@@ -17,7 +14,8 @@ from ..baselines.train_ns_vqa import NSVQAArguments, train
 from ..errors import CommandError
 from .data import load_rows
 from .plan import Folders, Run
-from .recipe import RECIPES, Recipe
+from .recipe import Recipe, read_options
+from .recipe_checks import ANSWERING
 from .trained import Trained
 
 
@@ -26,31 +24,30 @@ def train_ns_vqa(run: Run, recipe: Recipe, folders: Folders) -> Trained:
 
     The minutes are those of this call: an arm that finds the nets finished has none.
     """
-    options = dict(run.ns_vqa or {})
-    answering = {name: options.pop(name) for name in ("masks", "attributes")}
-    threshold = float(options.pop("score_threshold", SCORE_THRESHOLD))
-    folder = folders.runs / run.training_name
-    arguments = ns_vqa_arguments(options, run, recipe, folders, folder)
     start = time.monotonic()
-    train(arguments)
+    train(ns_vqa_arguments(run, recipe, folders))
     minutes = (time.monotonic() - start) / 60
-    model = NSVQA.load(folder)
+    model = NSVQA.load(folders.runs / run.training_name)
     parameters = sum(net.num_parameters() for net in (model.segmentation, model.attributes))
-    answer = _answer(model, recipe, folders, score_threshold=threshold, **answering)
-    return Trained(answer, parameters, steps=0, minutes=minutes)
+    return Trained(_answer(model, run.ns_vqa or {}, recipe, folders), parameters, steps=0, minutes=minutes)
 
 
-def ns_vqa_arguments(
-    options: dict[str, Any], run: Run, recipe: Recipe, folders: Folders, folder: Path
-) -> NSVQAArguments:
-    """What `train_ns_vqa.py` is called with; CommandError for an option that it does not have."""
-    content = yaml.safe_load((RECIPES / str(options.pop("recipe"))).read_text(encoding="utf-8"))
+def ns_vqa_arguments(run: Run, recipe: Recipe, folders: Folders) -> NSVQAArguments:
+    """What `train_ns_vqa.py` is called with.
+
+    Raises:
+        CommandError: for an option that it does not have, or a file of options that is not there.
+    """
+    options = {name: value for name, value in (run.ns_vqa or {}).items() if name not in ANSWERING}
+    content = read_options(options.pop("recipe"), f"arms.{run.group}.ns_vqa.recipe")
+    report_to = recipe.training.get("report_to", "none")
     own = {
         "dataset": str(folders.data),
-        "output_dir": str(folder),
+        "output_dir": str(folders.runs / run.training_name),
         "dataset_config": recipe.data.family,
         "max_train_scenes": run.train_scenes,
         "seed": run.seed,
+        "report_to": None if report_to == "none" else report_to,  # transformers' word for it
     }
     try:
         (arguments,) = HfArgumentParser(NSVQAArguments).parse_dict({**content, **own, **options})  # type: ignore[arg-type]
@@ -59,15 +56,14 @@ def ns_vqa_arguments(
     return arguments
 
 
-def _answer(
-    model: NSVQA, recipe: Recipe, folders: Folders, masks: str, attributes: str, score_threshold: float
-) -> Callable[[str], list[str]]:
-    settings = Namespace(
-        batch_size=recipe.eval_batch_size, device="cpu", score_threshold=score_threshold, attributes=attributes
-    )
+def _answer(model: NSVQA, options: Mapping[str, Any], recipe: Recipe, folders: Folders) -> Callable[[str], list[str]]:
+    """The answers as `ANSWERING` in the arm's options says."""
+    has_true_masks = options["masks"] == "true"
+    threshold = options.get("score_threshold", SCORE_THRESHOLD)
 
     def answer(split: str) -> list[str]:
         rows = load_rows(recipe.data, folders.data, split)
-        return predict_programs(model, instance_scenes(rows, model.image_size, masks == "true", split), settings)
+        scenes = instance_scenes(rows, model.image_size, has_true_masks, split)
+        return predict_programs(model, scenes, options["attributes"], threshold, recipe.eval_batch_size)
 
     return answer

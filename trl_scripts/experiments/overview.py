@@ -29,11 +29,12 @@ def overview_page(recipes: dict[str, dict[str, Any]], results: dict[str, Results
     rows = []
     for name, recipe in recipes.items():
         found = results.get(name)
-        for claim in recipe["claims"] if found is None else found["recipe"]["claims"]:
+        made_by = recipe if found is None else found["recipe"]
+        for claim in made_by["claims"]:
             link = f"[{name}]({name}.md)" if found else name
             rows.append([claim["text"], claim["source"], "not available", link, *judge(claim, found)])
         rows += [
-            [text, "", "not available", name, reason, "not compared"] for text, reason in recipe["unreported"].items()
+            [text, "", "not available", name, reason, "not compared"] for text, reason in made_by["unreported"].items()
         ]
     header = ["published claim", "where", "the paper's figures", "experiment", "measured here", "verdict"]
     return "\n\n".join([*sections, "## Claims", table(header, rows)]) + "\n"

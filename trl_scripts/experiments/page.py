@@ -97,8 +97,10 @@ def _rows(results: Results, split: str) -> list[list[str]]:
 
 
 def _mean(runs: Sequence[dict[str, Any]], split: str, name: str) -> str:
-    values = [found[0] for run in runs if (found := interval(run, split, name)) is not None]
-    return f"**{show_number(mean(values))}**" if values else "n/a"
+    """Of all seeds, or `n/a`: seeds in which the score is not defined are no reason to praise the others."""
+    found = [interval(run, split, name) for run in runs]
+    values = [one[0] for one in found if one is not None]
+    return f"**{show_number(mean(values))}**" if len(values) == len(found) else "n/a"
 
 
 def _towers(results: Results) -> list[str]:
@@ -106,10 +108,11 @@ def _towers(results: Results) -> list[str]:
     for name, tower in results["towers"].items():
         scores = ", ".join(f"{key} {show_number(value)}" for key, value in tower["scores"].items())
         seen = results["recipe"]["towers"][name]["seen"]
-        rows.append([f"`{name}`", seen, f"{tower['minutes']:.1f}", scores or "n/a"])
+        rows.append([f"`{name}`", _origin(tower["made_from"]), seen, f"{tower['minutes']:.1f}", scores or "n/a"])
     if not rows:
         return []
-    sections = ["## Towers", table(["tower", "what it has seen", "minutes", "scores at true centres"], rows)]
+    header = ["tower", "made from", "what it has seen", "minutes", "scores at true centres"]
+    sections = ["## Towers", table(header, rows)]
     for name, probe in results["preparation"].get("probes", {}).items():
         sections.append(
             f"A linear probe (ridge regression) on the frozen features of `{name}`, fitted to half of "
@@ -118,6 +121,12 @@ def _towers(results: Results) -> list[str]:
             f"{show_number(probe['mse_of_mean'])})."
         )
     return sections
+
+
+def _origin(made_from: dict[str, Any]) -> str:
+    if made_from["checkpoint"] is not None:
+        return f"that of `{made_from['checkpoint']}`, weights with SHA-256 `{made_from['checkpoint_sha256'][:12]}`…"
+    return f"`recipes/{made_from['recipe']}`, {_options(made_from['options'])}"
 
 
 def _how(results: Results) -> list[str]:
@@ -142,13 +151,26 @@ def _how(results: Results) -> list[str]:
         "## How it was run",
         f"Data: family `{data['family']}`, {splits}, seed {data['seed']}, "
         f"{data['resolution'] or 'pictures of the usual size'}; {sum(spent.values()):.1f} minutes for data and cached "
-        "features. All arms take the same number of steps with the same schedule (the NS-VQA baseline has a limit of "
-        "minutes), so the comparison does not depend on how busy the machine was; minutes are what they took.",
+        f"features. {_length_of_training(results)}",
         f"```bash\nigllm experiment {name} --data data --out experiments --jobs 2\n```",
         table(header, rows),
         _settings(results),
         _versions(results),
     ]
+
+
+def _length_of_training(results: Results) -> str:
+    """What the arms' trainings have in common, as far as it is so."""
+    steps = sorted({run["steps"] for run in results["runs"] if run["steps"]})
+    sentences = ["Steps of the arms differ."] if len(steps) > 1 else []
+    if len(steps) == 1:
+        sentences.append(
+            f"All arms take {steps[0]:,} steps, so the comparison does not depend on how busy the machine was; "
+            "minutes are what they took."
+        )
+    if any("ns_vqa" in options for options in results["recipe"]["arms"].values()):
+        sentences.append("NS-VQA has a limit of minutes or epochs of its own.")
+    return " ".join(sentences)
 
 
 def _settings(results: Results) -> str:
@@ -166,5 +188,10 @@ def _options(options: dict[str, Any]) -> str:
 
 
 def _versions(results: Results) -> str:
-    found = {name: number for run in results["runs"] for name, number in run["machine"]["versions"].items()}
-    return "Versions: " + (", ".join(f"{name} {number}" for name, number in found.items()) or "nothing run yet") + "."
+    found: dict[str, list[str]] = {}
+    for run in results["runs"]:
+        for name, number in run["machine"]["versions"].items():
+            numbers = found.setdefault(name, [])
+            numbers += [number] if number not in numbers else []
+    texts = [f"{name} {' or '.join(numbers)}" for name, numbers in found.items()]
+    return f"Versions: {', '.join(texts) or 'nothing run yet'}."

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from transformers import HfArgumentParser
 from trl import ModelConfig, SFTConfig
 
 from ..errors import CommandError
 from ..sft import ARGUMENT_CLASSES, SceneArguments
-from .recipe import RECIPES, Recipe
+from .recipe import Recipe, read_options
 
 Arguments = tuple[SceneArguments, SFTConfig, ModelConfig]
 
@@ -40,7 +39,7 @@ class Run:
 
     @property
     def ns_vqa(self) -> dict[str, Any] | None:
-        """Options of the baseline, `masks` and `attributes` beside those of `train_ns_vqa.py`; None for `sft.py`."""
+        """Options of the baseline, `ANSWERING` beside those of `train_ns_vqa.py`; None for `sft.py`."""
         return self.settings.get("ns_vqa")
 
     @property
@@ -149,9 +148,4 @@ def _settings(shared: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]
 def _shared_settings(recipe: Recipe) -> dict[str, Any]:
     shared = dict(recipe.training)
     base = shared.pop("recipe", None)
-    if base is None:
-        return shared
-    path = RECIPES / str(base)
-    if not path.is_file():
-        raise CommandError(f"training.recipe is {base!r}: there is no {path}")
-    return {**yaml.safe_load(path.read_text(encoding="utf-8")), **shared}
+    return shared if base is None else {**read_options(base, "training.recipe"), **shared}

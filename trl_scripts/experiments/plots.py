@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from ..errors import CommandError
 from .claims import interval
 from .results import Results
 
@@ -27,8 +28,8 @@ def draw_plots(results: Results, folder: Path) -> dict[str, str]:
     """Draw the plots that the recipe names and whose runs are there; returns caption -> file name in `folder`."""
     drawn = {}
     for kind in results["recipe"]["plots"]:
-        if not results["runs"]:
-            break
+        if not results["runs"] or (kind == "curve" and not _curve_panels(results)):
+            continue
         figure, caption = _DRAW[kind](results)
         name = f"{results['experiment']}_{kind}.png"
         figure.savefig(folder / name, dpi=DPI, bbox_inches="tight")
@@ -39,8 +40,7 @@ def draw_plots(results: Results, folder: Path) -> dict[str, str]:
 
 def _curve(results: Results) -> tuple[Figure, str]:
     """Scores against training steps, a line for every run (the paper's figure 5 e)."""
-    curve = results["recipe"]["curve"]
-    panels = [(split, score) for split in curve["splits"] for score in curve["scores"] if _has(results, split, score)]
+    panels = _curve_panels(results)
     figure, axes = _panels(len(panels))
     for (split, score), axis in zip(panels, axes, strict=True):
         for run in results["runs"]:
@@ -49,7 +49,14 @@ def _curve(results: Results) -> tuple[Figure, str]:
             axis.plot(defined[:, 0], defined[:, 1], color=_color(results, run), alpha=_alpha(run), label=_label(run))
         axis.set(title=f"{score}, {split}", xlabel="training steps", ylabel=score, yscale="log")
     _legend(figure, axes)
-    return figure, f"Scores in the course of training, on the first {curve['scenes']} scenes of each split."
+    scenes = results["recipe"]["curve"]["scenes"]
+    return figure, f"Scores in the course of training, on the first {scenes} scenes of each split."
+
+
+def _curve_panels(results: Results) -> list[tuple[str, str]]:
+    """(split, score) of what is defined at some step of some run; the baseline has no such scores."""
+    curve = results["recipe"]["curve"]
+    return [(split, score) for split in curve["splits"] for score in curve["scores"] if _has(results, split, score)]
 
 
 def _has(results: Results, split: str, score: str) -> bool:
@@ -65,7 +72,7 @@ def _scatter(results: Results) -> tuple[Figure, str]:
         for column in range(0, _CELLS, 2):
             for row in range(0, _CELLS, 2):
                 axis.add_patch(Rectangle((column / _CELLS, row / _CELLS), 1 / _CELLS, 1 / _CELLS, color="0.9"))
-        points = np.array(run["splits"]["val_ood"]["details"]["points"]).reshape(-1, 4)[:_SHOWN_POINTS]
+        points = np.array(_details(results, run, "val_ood", "points")).reshape(-1, 4)[:_SHOWN_POINTS]
         axis.plot(points[:, [0, 2]].T, points[:, [1, 3]].T, color="0.6", linewidth=0.5, zorder=1)
         axis.scatter(points[:, 0], points[:, 1], s=8, color="tab:red", label="truth", zorder=2)
         axis.scatter(points[:, 2], points[:, 3], s=8, color="tab:blue", label="prediction", zorder=3)
@@ -82,19 +89,23 @@ def _sizes(results: Results) -> tuple[Figure, str]:
     recipe = results["recipe"]
     score, split = recipe["scores"][0], recipe["splits"][0]
     figure, axes = _panels(1)
+    lowest = []
     for arm in recipe["arms"]:
-        for seed in recipe["seeds"]:
+        for seed in sorted({run["seed"] for run in results["runs"]}):  # an arm may have seeds of its own
             runs = [run for run in results["runs"] if (run["group"], run["seed"]) == (arm, seed)]
             found = [(run["train_scenes"], values) for run in runs if (values := interval(run, split, score))]
             if not found:
                 continue
             sizes = [size for size, _ in found]
+            lowest += [values[1] for _, values in found]
             middle, low, high = (np.array(column) for column in zip(*[values for _, values in found], strict=True))
             style: dict[str, Any] = {"color": _color(results, runs[0]), "alpha": _alpha(runs[0]), "capsize": 3}
             axes[0].errorbar(sizes, middle, [middle - low, high - middle], label=_label(runs[0]), marker="o", **style)
     axes[0].set(xscale="log", xlabel="training scenes", ylabel=score, title=f"{score}, {split}")
     axes[0].set_xticks(recipe["train_sizes"], [str(size) for size in recipe["train_sizes"]])
     axes[0].minorticks_off()
+    if lowest and min(lowest) > 0:  # one number that is off by a million makes every other difference invisible
+        axes[0].set_yscale("log")
     _legend(figure, axes)
     return figure, f"`{score}` on `{split}` by the number of training scenes, with 95 % intervals."
 
@@ -104,7 +115,7 @@ def _distance(results: Results) -> tuple[Figure, str]:
     figure, axes = _panels(1, width=6.0)
     for run in first_seed(results):
         pairs = np.concatenate(
-            [np.array(part["details"]["rotations"]).reshape(-1, 2) for part in run["splits"].values()]
+            [np.array(_details(results, run, split, "rotations")).reshape(-1, 2) for split in run["splits"]]
         )
         bins = np.floor(pairs[:, 0] / _BIN_DEGREES).astype(int)
         centers = [(number + 0.5) * _BIN_DEGREES for number in np.unique(bins)]
@@ -122,7 +133,7 @@ def _confusion(results: Results) -> tuple[Figure, str]:
     figure, axes = _panels(len(runs), width=2.4, height=4.6)
     columns = ["cube", "cylinder", "sphere", "none"]
     for run, axis in zip(runs, axes, strict=True):
-        counts = run["splits"][split]["details"]["shape_by_color"]
+        counts = _details(results, run, split, "shape_by_color")
         shares = np.array([[row.get(name, 0) / sum(row.values()) for name in columns] for row in counts.values()])
         axis.imshow(shares, vmin=0, vmax=1, cmap="Blues", aspect="auto")
         for (row, column), share in np.ndenumerate(shares):
@@ -200,10 +211,22 @@ def _legend(figure: Figure, axes: list[Axes]) -> None:
 
 
 def first_seed(results: Results) -> list[dict[str, Any]]:
-    """The runs of the first seed that is there, of the largest training size."""
+    """The runs of the first seed that is there, of the largest training size that is there of it."""
     seed = min(run["seed"] for run in results["runs"])
-    size = max(run["train_scenes"] for run in results["runs"])
-    return [run for run in results["runs"] if (run["seed"], run["train_scenes"]) == (seed, size)]
+    runs = [run for run in results["runs"] if run["seed"] == seed]
+    size = max(run["train_scenes"] for run in runs)
+    return [run for run in runs if run["train_scenes"] == size]
+
+
+def _details(results: Results, run: dict[str, Any], split: str, name: str) -> Any:
+    """What `scoring.plot_details` has kept for this plot; CommandError for a family of which it keeps nothing such."""
+    details = run["splits"][split]["details"]
+    if name not in details:
+        family = results["recipe"]["data"]["family"]
+        raise CommandError(
+            f"no plot of {name} can be drawn of the family {family!r}: leave it out of the recipe's plots"
+        )
+    return details[name]
 
 
 def _color(results: Results, run: dict[str, Any]) -> Any:

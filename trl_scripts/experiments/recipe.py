@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 import yaml
 
 from ..errors import CommandError
+from .recipe_checks import RecipeError, check_recipe
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
-PLOTS = ("curve", "scatter", "sizes", "distance", "confusion", "bars")
 
 T = TypeVar("T")
 
@@ -71,11 +71,11 @@ class Claim:
 
     Args:
         text: the claim in words; `source` says where it is published.
-        split, score: what is compared, a key of the metric without `strict/`.
+        split: of those where models are scored; `score`: what is compared, a key of the metric without `strict/`.
         better, worse: arms; the claim is that the first scores better.
         worse_split: of the second one, where it is another: `better` and `worse` may then be one arm.
         higher: whether more is better.
-        train_scenes: of which training size, where a recipe has several.
+        train_scenes: of which training size; needed where a recipe has several.
         gap_closes_from: the claim is that the gap is smaller at `train_scenes` than at this size.
     """
 
@@ -108,11 +108,12 @@ class Recipe:
         training: options of `sft.py` that all arms share; `recipe` in it is a file in `recipes/` they are put over.
         arms: name -> further options of `sft.py`; `tower` names one of `towers`, `seeds` are this arm's own. Or with
             `ns_vqa`: `masks` (predicted, true), `attributes` (composite, own), `recipe` and further options of
-            `train_ns_vqa.py`; `score_threshold` (0.9) is the least score of a detection.
+            `train_ns_vqa.py`, in which such arms must agree, since they share one training; `score_threshold` (0.9) is
+            the least score of a detection.
         train_sizes: the arms are run with each of these numbers of training scenes; with all when empty.
         splits: where the trained models are scored.
         scores: columns of the tables, keys of the metric without `strict/`.
-        plots: of `PLOTS`.
+        plots: of `recipe_checks.PLOTS`.
         unreported: claims of the paper that cannot be set beside a figure here, each with the reason.
     """
 
@@ -164,18 +165,29 @@ def load_recipe(path: Path) -> Recipe:
         raise CommandError(f"cannot read the recipe {path}: {' '.join(str(error).split())}") from error
     try:
         recipe = _parse(content)
-        _check(recipe)
-    except _RecipeError as error:
+        check_recipe(recipe)
+    except RecipeError as error:
         raise CommandError(f"{path}: {error}") from error
     return recipe
 
 
-class _RecipeError(Exception):
-    """A place in a recipe and what is wrong there."""
+def read_options(name: object, place: str) -> dict[str, Any]:
+    """The options in a file of `recipes/`.
+
+    Raises:
+        CommandError: if there is no such file; the message names the `place` in a recipe that asks for it.
+    """
+    path = RECIPES / str(name)
+    if not path.is_file():
+        raise CommandError(f"{place} is {name!r}: there is no {path}")
+    return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
 def _parse(content: Any) -> Recipe:
     values = _fields(Recipe, content, "the recipe")
+    for name in ("seeds", "splits", "scores", "train_sizes", "plots", "claims"):
+        if not isinstance(values.get(name, []), list):
+            raise RecipeError(f"{name} must be a list, got {values[name]!r}")
     values["data"] = _make(DataPlan, values["data"], "data")
     values["towers"] = {
         name: _tower(plan, f"towers.{name}") for name, plan in _mapping(values.get("towers", {}), "towers").items()
@@ -205,7 +217,7 @@ def _make(kind: type[T], content: Any, place: str) -> T:
 
 def _mapping(content: Any, place: str) -> Mapping[str, Any]:
     if not isinstance(content, Mapping):
-        raise _RecipeError(f"{place} must be a mapping of names to values, got {content!r}")
+        raise RecipeError(f"{place} must be a mapping of names to values, got {content!r}")
     return content
 
 
@@ -214,60 +226,8 @@ def _fields(kind: type, content: Any, place: str) -> dict[str, Any]:
     known = {item.name: item for item in fields(kind)}
     unknown = [name for name in _mapping(content, place) if name not in known]
     if unknown:
-        raise _RecipeError(f"{place} has an unknown entry {unknown[0]!r}: it may have {', '.join(known)}")
+        raise RecipeError(f"{place} has an unknown entry {unknown[0]!r}: it may have {', '.join(known)}")
     for name, item in known.items():
         if item.default is MISSING and item.default_factory is MISSING and name not in content:
-            raise _RecipeError(f"{place} lacks the entry {name!r}")
+            raise RecipeError(f"{place} lacks the entry {name!r}")
     return dict(content)
-
-
-def _check(recipe: Recipe) -> None:
-    """See that the parts of a recipe fit together."""
-    for place, splits in _named_splits(recipe).items():
-        for split in splits:
-            if split not in recipe.data.splits:
-                raise _RecipeError(
-                    f"{place} names the split {split!r}: data.splits has {', '.join(recipe.data.splits)}"
-                )
-    if not recipe.arms or not recipe.seeds:
-        raise _RecipeError("arms and seeds must not be empty: there would be nothing to run")
-    for name, options in recipe.arms.items():
-        tower = options.get("tower")
-        if tower is not None and tower not in recipe.towers:
-            raise _RecipeError(
-                f"arms.{name} names the tower {tower!r}: towers has {', '.join(recipe.towers) or 'none'}"
-            )
-        baseline = options.get("ns_vqa")
-        if baseline is not None:
-            _check_baseline(f"arms.{name}.ns_vqa", _mapping(baseline, name))
-    for name, plan in recipe.towers.items():
-        if (plan.checkpoint is None) == (plan.recipe is None):
-            raise _RecipeError(f"towers.{name} needs either checkpoint or recipe")
-    for index, claim in enumerate(recipe.claims):
-        for arm in (claim.better, claim.worse):
-            if arm not in recipe.arms:
-                raise _RecipeError(f"claims[{index}] names the arm {arm!r}: arms has {', '.join(recipe.arms)}")
-    for plot in recipe.plots:
-        if plot not in PLOTS:
-            raise _RecipeError(f"plots names {plot!r}: choose from {', '.join(PLOTS)}")
-
-
-def _check_baseline(place: str, options: Mapping[str, Any]) -> None:
-    if not {"recipe", "masks", "attributes"} <= options.keys():
-        raise _RecipeError(f"{place} needs recipe, masks and attributes, got {options!r}")
-    threshold = options.get("score_threshold", 0.9)
-    if not isinstance(threshold, float) or not 0 <= threshold < 1:
-        raise _RecipeError(f"{place}.score_threshold must be a number from 0.0 to below 1, got {threshold!r}")
-
-
-def _named_splits(recipe: Recipe) -> dict[str, list[str]]:
-    named = {"splits": recipe.splits}
-    for index, claim in enumerate(recipe.claims):
-        named[f"claims[{index}]"] = [claim.split, claim.worse_split or claim.split]
-    if recipe.curve is not None:
-        named["curve"] = recipe.curve.splits
-    if recipe.gallery is not None:
-        named["gallery"] = recipe.gallery.splits
-    if recipe.position_probe is not None:
-        named["position_probe"] = [recipe.position_probe]
-    return named

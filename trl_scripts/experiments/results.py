@@ -8,29 +8,48 @@ from typing import Any
 from ..errors import CommandError
 from .plan import Folders, Run
 from .recipe import Recipe
-from .run import RESULT
+from .run import RESULT, SETTINGS, run_settings
 from .towers import read_tower_report
 
 Results = dict[str, Any]
 PREPARATION = "preparation.json"
+_CHANGEABLE = {"report_to"}  # where a run logs changes nothing that is measured
 
 
-def check_settings(runs: list[Run], folders: Folders) -> None:
-    """See that finished runs in the output folder are those of this recipe.
+def check_settings(runs: list[Run], recipe: Recipe, folders: Folders) -> None:
+    """See that the runs in the output folder, finished or killed, are those of this recipe: a page shows them all.
 
     Raises:
-        CommandError: for one that was made with other settings.
+        CommandError: for one that was made with other settings, or scored on other scenes.
     """
     for run in runs:
-        path = folders.runs / run.name / RESULT
-        if path.is_file():
-            settings = _read(path)["settings"]
-            changed = [name for name in {**settings, **run.settings} if settings.get(name) != run.settings.get(name)]
-            if changed:
-                raise CommandError(
-                    f"{path.parent} was run with {changed[0]}={settings.get(changed[0])!r}, the recipe now says "
-                    f"{run.settings.get(changed[0])!r}: remove that folder or choose another --out"
-                )
+        folder = folders.runs / run.name
+        if (folder / RESULT).is_file():
+            result = _read(folder / RESULT)
+            _check_same(run, result, folder)
+            _check_scenes(recipe, result, folder)
+        elif (folder / SETTINGS).is_file():
+            _check_same(run, _read(folder / SETTINGS), folder)
+
+
+def _check_same(run: Run, begun: dict[str, Any], folder: Path) -> None:
+    before, now = ({"tower": one["tower"], **one["settings"]} for one in (begun, run_settings(run)))
+    for name in sorted({**before, **now}.keys() - _CHANGEABLE):
+        if before.get(name) != now.get(name):
+            raise CommandError(
+                f"{folder} was run with {name}={before.get(name)!r}, the recipe now says {now.get(name)!r}: "
+                "remove that folder or choose another --out"
+            )
+
+
+def _check_scenes(recipe: Recipe, result: dict[str, Any], folder: Path) -> None:
+    for split in recipe.splits:
+        scenes = result["splits"].get(split, {"scenes": 0})["scenes"]
+        if scenes != recipe.data.splits[split]:
+            raise CommandError(
+                f"{folder} was scored on {scenes} scenes of {split!r}, the recipe now says "
+                f"{recipe.data.splits[split]}: remove its {RESULT} and it is scored again"
+            )
 
 
 def collect_results(name: str, recipe: Recipe, runs: list[Run], folders: Folders) -> Results:

@@ -11,15 +11,28 @@ from typing import Any
 import torch
 
 from .data import load_rows
-from .plan import Folders, Run
+from .plan import Folders, Run, sft_arguments
 from .recipe import Recipe
 from .scoring import plot_details, score
 from .sft_run import train_sft
 from .trained import Trained
 
 RESULT = "result.json"
+SETTINGS = "settings.json"
+"""Written when a run begins, so that one that was killed does not go on with other settings."""
+
 THREADS = 1  # of every run, so that those side by side and those alone take alike
 _LIBRARIES = ("torch", "transformers", "trl", "datasets", "evaluate", "numpy")
+
+
+def check_options(run: Run, recipe: Recipe, folders: Folders) -> None:
+    """Raise CommandError for options that the trainer does not have."""
+    if run.ns_vqa is None:
+        sft_arguments(run, recipe, folders)
+        return
+    from .ns_vqa_run import ns_vqa_arguments  # the other runs need nothing of the baseline
+
+    ns_vqa_arguments(run, recipe, folders)
 
 
 def make_run(run: Run, recipe: Recipe, folders: Folders) -> None:
@@ -31,6 +44,7 @@ def make_run(run: Run, recipe: Recipe, folders: Folders) -> None:
     folder = folders.runs / run.name
     if (folder / RESULT).is_file():
         return
+    write_json(folder / SETTINGS, run_settings(run))
     threads = torch.get_num_threads()
     torch.set_num_threads(THREADS)
     try:
@@ -40,10 +54,15 @@ def make_run(run: Run, recipe: Recipe, folders: Folders) -> None:
     write_json(folder / RESULT, result)
 
 
+def run_settings(run: Run) -> dict[str, Any]:
+    """What a run is made with, as its files say it."""
+    return {"tower": run.tower, "settings": run.settings}
+
+
 def _train(run: Run, recipe: Recipe, folders: Folders) -> Trained:
     if run.ns_vqa is None:
         return train_sft(run, recipe, folders)
-    from .ns_vqa_run import train_ns_vqa  # the other runs need nothing of the baseline
+    from .ns_vqa_run import train_ns_vqa
 
     return train_ns_vqa(run, recipe, folders)
 
@@ -65,8 +84,7 @@ def _measure(trained: Trained, run: Run, recipe: Recipe, folders: Folders) -> di
         "group": run.group,
         "seed": run.seed,
         "train_scenes": run.train_scenes,
-        "tower": run.tower,
-        "settings": run.settings,
+        **run_settings(run),
         "parameters": trained.parameters,
         "steps": trained.steps,
         "minutes": {"train": trained.minutes, "evaluate": evaluation_minutes},

@@ -40,7 +40,7 @@ def make_smoke(recipe: Recipe) -> Recipe:
 
 
 def _one_seed(options: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
-    own = {**options, "seeds": recipe.seeds[:1]}
+    own = {**options, **{name: _TRAINING[name] for name in options if name in _TRAINING}, "seeds": recipe.seeds[:1]}
     if "ns_vqa" in options:
         own["ns_vqa"] = {**options["ns_vqa"], **_BASELINE}
     return own

@@ -1,17 +1,22 @@
 """Frozen towers for an experiment: one of a checkpoint at another input size, or one that is pre-trained first."""
 
+import hashlib
 import json
-import subprocess
-import sys
+import multiprocessing
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from transformers.utils import SAFE_WEIGHTS_NAME
+
+from dataset_builders.die_with_parent import die_with_parent
 from modeling_igllm import IGLLMForSceneProgram, IGLLMImageProcessor, IGLLMProcessor, SceneTowerConfig, SceneTowerModel
 
 from ..errors import CommandError
-from .recipe import RECIPES, TowerPlan
+from ..pretrain_tower import main as pretrain_tower
+from .recipe import RECIPES, TowerPlan, read_options
 
 _ROOT = RECIPES.parent.parent
 _REPORT = "tower.json"
@@ -29,11 +34,13 @@ def make_tower(name: str, plan: TowerPlan, dataset: Path, family: str, out: Path
         CommandError: if the folder holds another tower, or the pre-training fails.
     """
     folder = out / name
-    # Experiments may say of the same tower in other words what it has seen.
-    made_from = json.loads(json.dumps({name: value for name, value in asdict(plan).items() if name != "seen"}))
+    made_from = _made_from(name, plan)
     if (folder / _REPORT).is_file():
-        if json.loads((folder / _REPORT).read_text())["made_from"] != made_from:
-            raise CommandError(f"{folder} holds a tower made from another recipe: remove it or choose another --out")
+        if read_tower_report(folder)["made_from"] != made_from:
+            raise CommandError(
+                f"{folder} holds a tower made from another recipe or from weights that have changed since: choose "
+                "another --out, or remove it with the runs that have learned from it"
+            )
         return folder
     start = time.monotonic()
     scores: dict[str, Any] = {}
@@ -46,15 +53,33 @@ def make_tower(name: str, plan: TowerPlan, dataset: Path, family: str, out: Path
     return folder
 
 
+def _made_from(name: str, plan: TowerPlan) -> dict[str, Any]:
+    """All that decides what the tower is, its recipe's options and its checkpoint's weights included, as JSON."""
+    # Experiments may say of the same tower in other words what it has seen.
+    found = {key: value for key, value in asdict(plan).items() if key != "seen"}
+    if plan.checkpoint is not None:
+        found["checkpoint_sha256"] = _digest(_ROOT / plan.checkpoint)
+    else:
+        found["options"] = {**read_options(plan.recipe, f"towers.{name}.recipe"), **plan.options}
+    return dict(json.loads(json.dumps(found)))
+
+
+def _digest(checkpoint: Path) -> str:
+    """SHA-256 of a checkpoint's weights; CommandError if there are none."""
+    path = checkpoint / SAFE_WEIGHTS_NAME
+    if not path.is_file():
+        raise CommandError(f"there is no checkpoint {checkpoint}, whose tower the recipe asks for")
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def read_tower_report(folder: Path) -> dict[str, Any]:
-    """`made_from`, `minutes` (of the last, uninterrupted part of its making) and `scores` of a tower."""
+    """What a tower was `made_from`, its `scores`, and its `minutes`: of the last, uninterrupted part of its making."""
     return dict(json.loads((folder / _REPORT).read_text()))
 
 
 def _take_from_checkpoint(checkpoint: Path, size: str | None, folder: Path) -> None:
     """Save the tower of a model and its image processor, for images of `size`: convolutions fit any."""
-    if not (checkpoint / "config.json").is_file():
-        raise CommandError(f"there is no checkpoint {checkpoint}, whose tower the recipe asks for")
     source = IGLLMForSceneProgram.from_pretrained(checkpoint).model.vision_tower
     processor = IGLLMProcessor.from_pretrained(checkpoint).image_processor.to_dict()
     config = source.config.to_dict()
@@ -76,11 +101,13 @@ def _pretrain(plan: TowerPlan, dataset: Path, family: str, folder: Path) -> dict
         "output_dir": str(folder.resolve()),
         **plan.options,
     }
-    command = [sys.executable, "-m", "trl_scripts.pretrain_tower", "--config", str(RECIPES / str(plan.recipe))]
+    command_line = ["--config", str(RECIPES / str(plan.recipe))]
     for name, value in options.items():
-        command += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
-    if subprocess.run(command, cwd=_ROOT, check=False).returncode:
-        raise CommandError(f"the pre-training of {folder.name} failed: its messages are above")
+        command_line += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
+    # A process of its own, with all threads; it must not outlive this one, or the next call would train beside it.
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), die_with_parent) as pool:
+        if pool.submit(pretrain_tower, command_line).result():
+            raise CommandError(f"the pre-training of {folder.name} failed: its messages are above")
     return dict(json.loads((folder / "tower_scores.json").read_text()))
 
 

@@ -64,7 +64,7 @@ def test_inputs_are_the_masked_object_and_the_picture() -> None:
     assert attribute_inputs(images, masks, (16, 12)).shape == (2, 6, 16, 12)
 
 
-def test_loss_is_the_mean_over_18_numbers_and_the_yaws_of_cubes() -> None:
+def test_loss_is_the_mean_over_18_numbers_and_the_yaws_of_cubes_each_weighing_alike() -> None:
     targets = attribute_targets(OBJECTS)
     outputs = targets.nan_to_num(nan=7.0).requires_grad_()
     loss = attribute_loss(outputs, targets)
@@ -73,7 +73,7 @@ def test_loss_is_the_mean_over_18_numbers_and_the_yaws_of_cubes() -> None:
     with torch.no_grad():
         outputs[0, 3] += 2
         outputs[1, -1] += 1
-    assert attribute_loss(outputs, targets).item() == pytest.approx(4 / (4 * 18) + 1 / 4)
+    assert attribute_loss(outputs, targets).item() == pytest.approx((4 + 1) / (4 * 18 + 4))
 
 
 def test_the_published_recipe_is_a_resnet_34() -> None:

@@ -166,6 +166,19 @@ def test_an_unfinished_model_and_a_missing_split_are_named(
     assert "holds no finished NS-VQA" in capsys.readouterr().err
     assert evaluate_ns_vqa.main(["--model", str(trained), "--dataset", str(dataset), "--split", "val_no"]) == 2
     assert "'val_no'" in capsys.readouterr().err
+    for flag, value in (("--batch_size", "0"), ("--device", "abacus")):
+        assert evaluate_ns_vqa.main(["--model", str(trained), "--dataset", str(dataset), flag, value]) == 2
+        assert f"{flag}" in (said := capsys.readouterr().err) and value in said
+
+
+def test_a_damaged_shard_is_named(tmp_path: Path) -> None:
+    folder = write_dataset(painted_rows([0]), tmp_path / "damaged")
+    (shard,) = folder.rglob("*.parquet")
+    content = bytearray(shard.read_bytes())
+    content[4:60] = bytes(56)  # the head of the first page
+    shard.write_bytes(content)
+    with pytest.raises(CommandError, match=rf"{shard.name} is damaged"):
+        load_instance_scenes(str(folder), None, "train", (HEIGHT, WIDTH), with_masks=True)
 
 
 def test_pictures_of_another_size_are_stretched() -> None:

@@ -1,6 +1,7 @@
 """A whole experiment, from the recipe to its page, and what a second call and a kill do to it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +12,9 @@ from PIL import Image
 
 from trl_scripts.cli import main as igllm
 from trl_scripts.experiments.callbacks import ProgressLines
+from trl_scripts.experiments.plan import Folders, plan_runs
+from trl_scripts.experiments.recipe import load_recipe
+from trl_scripts.experiments.results import check_settings
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +92,17 @@ def test_a_finished_run_is_not_made_again(files: SimpleNamespace, done: Path) ->
     assert path.stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
+def test_a_run_without_its_result_is_scored_again_and_not_trained(files: SimpleNamespace, done: Path) -> None:
+    before = result(done, "head-8-seed0")
+    weights = done / "tiny" / "runs" / "head-8-seed0" / "model" / "checkpoint-4" / "model.safetensors"
+    trained = weights.stat().st_mtime_ns
+    (done / "tiny" / "runs" / "head-8-seed0" / "result.json").unlink()
+    assert run(files, "out", "--seeds", "0", "--arms", "head") == 0
+    assert measured(result(done, "head-8-seed0")) == measured(before)
+    assert weights.stat().st_mtime_ns == trained
+
+
 def test_a_killed_run_goes_on_and_ends_as_one_that_was_not(
     files: SimpleNamespace, done: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,6 +130,77 @@ def test_runs_of_another_recipe_are_refused(
     finally:
         files.recipe.write_text(text)
     assert "was run with max_steps=4, the recipe now says 5" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("number_head: none", "number_head: linear", "number_head='none', the recipe now says 'linear'"),
+        ("val_id: 4", "val_id: 3", "was scored on 4 scenes of 'val_id', the recipe now says 3"),
+        ("- val_ood\ntitle", "- val_ood\n- train\ntitle", "was scored on 0 scenes of 'train'"),
+    ],
+)
+def test_a_page_never_mixes_recipes(
+    files: SimpleNamespace, done: Path, capsys: pytest.CaptureFixture[str], before: str, after: str, message: str
+) -> None:
+    """The page shows the other arm, too, which is not asked for here."""
+    text = files.recipe.read_text()
+    assert before in text
+    files.recipe.write_text(text.replace(before, after))
+    try:
+        assert run(files, "out", "--seeds", "0", "--arms", "head") == 2
+    finally:
+        files.recipe.write_text(text)
+    assert message in capsys.readouterr().err
+
+
+def test_a_run_with_another_tower_is_refused(
+    files: SimpleNamespace, done: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = files.recipe.read_text()
+    files.recipe.write_text(text.replace("tower: random", "tower: other").replace("  random:", "  other:"))
+    try:
+        assert run(files, "out", "--seeds", "0") == 2
+    finally:
+        files.recipe.write_text(text)
+    assert "was run with tower='random', the recipe now says 'other'" in capsys.readouterr().err
+
+
+def test_where_a_run_logs_does_not_make_it_another(files: SimpleNamespace, done: Path) -> None:
+    recipe = load_recipe(files.recipe)
+    recipe = replace(recipe, training={**recipe.training, "report_to": "tensorboard"})
+    check_settings(plan_runs(recipe), recipe, Folders(files.data, done, "tiny"))
+
+
+def test_a_killed_run_does_not_go_on_with_other_settings(
+    files: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def kill(self: ProgressLines, *args: Any, **kwargs: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(ProgressLines, "on_step_end", kill)
+        run(files, "other", "--seeds", "0", "--arms", "head")
+    text = files.recipe.read_text()
+    files.recipe.write_text(text.replace("warmup_steps: 1", "warmup_steps: 2"))
+    try:
+        assert run(files, "other", "--seeds", "0", "--arms", "head") == 2
+    finally:
+        files.recipe.write_text(text)
+    assert "was run with warmup_steps=1, the recipe now says 2" in capsys.readouterr().err
+
+
+def test_a_score_that_the_metric_does_not_have_is_refused_before_training(
+    files: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = files.recipe.read_text()
+    files.recipe.write_text(text.replace("- mse_out", "- mse_aut"))
+    try:
+        assert run(files, "misspelt") == 2
+    finally:
+        files.recipe.write_text(text)
+    assert "names the score 'mse_aut': the metric has count_exact" in capsys.readouterr().err
+    assert not (files.folder / "misspelt" / "tiny" / "runs").exists()
 
 
 def test_an_unknown_arm_or_seed_is_refused(files: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:

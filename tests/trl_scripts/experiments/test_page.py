@@ -10,11 +10,13 @@ import pytest
 from trl_scripts.experiments.claims import (
     DIRECTION,
     GAP_CLOSES,
+    GAP_UNSURE,
     MIXED,
     NOT_REPRODUCED,
     NOT_RUN,
     REPRODUCED,
     REPRODUCED_ONCE,
+    UNDECIDED,
     judge,
     show_number,
 )
@@ -73,7 +75,8 @@ GOOD, BETTER, BAD = (0.2, 0.15, 0.25), (0.1, 0.05, 0.18), (0.5, 0.4, 0.6)
         ([BETTER, GOOD], [BAD, BETTER], MIXED),
         ([BAD], [GOOD], NOT_REPRODUCED),
         ([GOOD], [GOOD], NOT_REPRODUCED),
-        ([GOOD], [None], NOT_RUN),
+        ([GOOD], [None], UNDECIDED),  # it was run
+        ([GOOD, GOOD], [BAD, None], UNDECIDED),
         ([], [BAD], NOT_RUN),
     ],
 )
@@ -104,6 +107,24 @@ def test_a_gap_is_compared_with_that_of_another_size(recipe: dict[str, Any]) -> 
     )
 
 
+def test_a_gap_of_one_outlier_is_no_gap(recipe: dict[str, Any]) -> None:
+    claim = {**recipe["claims"][0], "train_scenes": 8, "gap_closes_from": 2}
+    runs = [make_run("head", 0, BETTER), make_run("digits", 0, GOOD), make_run("head", 0, GOOD, 2)]
+    assert judge(claim, make_results(recipe, *runs, make_run("digits", 0, (748.0, 0.24, 2160.0), 2)))[1] == GAP_UNSURE
+
+
+def test_a_gap_is_that_of_the_seeds_that_both_sizes_have(recipe: dict[str, Any]) -> None:
+    claim = {**recipe["claims"][0], "train_scenes": 8, "gap_closes_from": 2}
+    runs = [make_run("head", 0, BETTER), make_run("digits", 0, GOOD)]
+    runs += [make_run("head", 0, GOOD, 2), make_run("digits", 0, BAD, 2)]
+    runs += [make_run("head", 1, GOOD, 2), make_run("digits", 1, GOOD, 2)]  # nothing of this seed after 8 scenes
+    text, verdict = judge(claim, make_results(recipe, *runs))
+    assert verdict == GAP_CLOSES and "a gap of 0.1 " in text and "of 0.3 after 2" in text
+    runs += [make_run("head", 1, None), make_run("digits", 1, GOOD)]
+    text, verdict = judge(claim, make_results(recipe, *runs))
+    assert verdict == UNDECIDED and "head n/a" in text
+
+
 def test_one_arm_can_be_compared_between_splits(recipe: dict[str, Any]) -> None:
     run = make_run("head", 0, GOOD)
     run["splits"]["val_ood"] = make_run("head", 0, BAD)["splits"]["val_ood"]
@@ -122,6 +143,21 @@ def test_a_page_adds_up_minutes_and_names_what_is_missing(recipe: dict[str, Any]
     assert "| digits | 8 | 0 | 0.5 [0.4, 0.6] | n/a |" in page
     assert "not available" in page and "1,234,567" in page and "torch 2.13.0" in page
     assert "![tiny_bars](tiny_bars.png)\n\n*A caption.*" in page
+
+
+def test_there_is_no_mean_where_a_seed_has_no_score(recipe: dict[str, Any]) -> None:
+    page = experiment_page(make_results(recipe, make_run("head", 0, BETTER), make_run("head", 1, None)), {})
+    assert "| head | 8 | 1 | n/a | n/a |\n| head | 8 | mean | n/a | n/a |" in page
+
+
+def test_a_page_says_what_its_runs_do_not_have_in_common(recipe: dict[str, Any]) -> None:
+    results = make_results(recipe, make_run("head", 0, GOOD), make_run("digits", 0, BAD))
+    page = experiment_page(results, {})
+    assert "All arms take 4 steps" in page and "NS-VQA has" not in page
+    results["runs"][1] |= {"steps": 9, "machine": {**MACHINE, "versions": {"torch": "2.14.0"}}}
+    page = experiment_page(results, {})
+    assert "Steps of the arms differ." in page and "All arms take" not in page
+    assert "Versions: torch 2.13.0 or 2.14.0." in page
 
 
 def test_a_page_without_a_run_says_so(recipe: dict[str, Any]) -> None:

@@ -7,16 +7,18 @@ from typing import Any
 import experiment_files
 import pytest
 
+from trl_scripts.baselines.evaluate_ns_vqa import ATTRIBUTE_SOURCES, MASKS
 from trl_scripts.errors import CommandError
-from trl_scripts.experiments import towers
+from trl_scripts.experiments import recipe_checks, towers
 from trl_scripts.experiments.ns_vqa_run import ns_vqa_arguments
 from trl_scripts.experiments.plan import Folders, plan_runs, sft_arguments
 from trl_scripts.experiments.recipe import RECIPES, TowerPlan, load_recipe, recipe_names, recipe_path
+from trl_scripts.experiments.run import check_options
 from trl_scripts.experiments.smoke import make_smoke
 from trl_scripts.experiments.towers import make_tower, parse_size, read_tower_report
 
 PUBLISHED = sorted((RECIPES / "experiments" / "published").glob("*.yaml"))
-ANSWERING = {"masks", "attributes", "score_threshold"}
+CLAIM = experiment_files.recipe_content(Path("checkpoint"))["claims"][0]
 BASELINE = {"recipe": "ns_vqa.yaml", "masks": "predicted", "attributes": "own"}
 FOLDERS = Folders(Path("data"), Path("out"), "name")
 
@@ -34,8 +36,7 @@ def test_every_option_of_the_projects_recipes_is_known(path: Path) -> None:
                 arguments, training, _ = sft_arguments(run, recipe, FOLDERS)
                 assert (arguments.dataset_config, training.seed) == (recipe.data.family, run.seed)
             else:
-                options = {name: run.ns_vqa[name] for name in run.ns_vqa if name not in ANSWERING}
-                assert ns_vqa_arguments(options, run, recipe, FOLDERS, Path("out")).seed == run.seed
+                assert ns_vqa_arguments(run, recipe, FOLDERS).seed == run.seed
 
 
 def test_there_is_a_published_size_of_every_experiment() -> None:
@@ -63,6 +64,40 @@ def broken(**changes: Any) -> dict[str, Any]:
             "arms.a.ns_vqa.score_threshold must be a number from 0.0 to below 1, got 1.5",
         ),
         (["no", "mapping"], "the recipe must be a mapping"),
+        (broken(claims=None), "claims must be a list, got None"),
+        (broken(splits="val_id"), "splits must be a list, got 'val_id'"),
+        (broken(scores=[]), "splits and scores must not be empty"),
+        (
+            broken(data={"family": "two_d", "splits": {"val_id": 4, "val_ood": 4}}, claims=[]),
+            "data.splits lacks the split 'train'",
+        ),
+        (
+            broken(splits=["val_id"], plots=[], claims=[], gallery={"splits": ["val_ood"]}),
+            "gallery names the split 'val_ood': splits has val_id",
+        ),
+        (
+            broken(splits=["val_ood"], gallery=None),
+            "claims[0] names the split 'val_id': splits has val_ood",
+        ),
+        (broken(train_sizes=[4, 800], claims=[]), "train_sizes has 800: data.splits.train is 8"),
+        (broken(train_sizes=[4, 8]), "claims[0] needs train_scenes, one of 4, 8"),
+        (
+            broken(claims=[{**CLAIM, "train_scenes": 5}]),
+            "claims[0].train_scenes is 5: no arm is run with other than 8",
+        ),
+        (broken(curve=None), "plots names 'curve', which needs curve"),
+        (broken(plots=["sizes"]), "plots names 'sizes', which needs train_sizes"),
+        (broken(training={"seed": 3}), "training has 'seed', which the experiment sets itself"),
+        (broken(arms={"a": {"max_train_scenes": 3}}), "arms.a has 'max_train_scenes', which the experiment sets"),
+        (
+            broken(arms={"a": {"ns_vqa": {**BASELINE, "masks": True}}}),  # a bare `true` in YAML
+            'arms.a.ns_vqa.masks must be "predicted" or "true", got True',
+        ),
+        (broken(arms={"a": {"ns_vqa": BASELINE, "number_head": "none"}}), "arms.a has 'number_head' beside ns_vqa"),
+        (
+            broken(arms={"a": {"ns_vqa": {**BASELINE, "minutes": 1}}, "b": {"ns_vqa": {**BASELINE, "minutes": 60}}}),
+            "arms.b.ns_vqa has minutes=60, arms.a.ns_vqa 1: NS-VQA arms share one training",
+        ),
     ],
 )
 def test_a_broken_recipe_is_refused_with_the_place(tmp_path: Path, content: Any, message: str) -> None:
@@ -85,6 +120,40 @@ def test_an_option_that_sft_does_not_have_is_refused(tmp_path: Path, option: dic
     recipe = load_recipe(experiment_files.write_recipe(tmp_path, broken(arms={"odd": option}, claims=[])))
     with pytest.raises(CommandError, match=rf"arm 'odd' are not those of sft\.py.*{next(iter(option))}"):
         sft_arguments(plan_runs(recipe)[0], recipe, FOLDERS)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"attribute_epoch": 1}, r"arm 'odd' are not those of train_ns_vqa.*attribute_epoch"),
+        ({"recipe": "no.yaml"}, r"arms\.odd\.ns_vqa\.recipe is 'no\.yaml': there is no"),
+    ],
+)
+def test_an_option_that_the_baseline_does_not_have_is_refused(
+    tmp_path: Path, option: dict[str, Any], message: str
+) -> None:
+    content = broken(arms={"odd": {"ns_vqa": {**BASELINE, **option}}}, claims=[])
+    recipe = load_recipe(experiment_files.write_recipe(tmp_path, content))
+    with pytest.raises(CommandError, match=message):
+        check_options(plan_runs(recipe)[0], recipe, FOLDERS)
+
+
+def test_the_baseline_logs_where_the_others_do(tmp_path: Path) -> None:
+    content = broken(arms={"a": {"ns_vqa": BASELINE}}, claims=[])
+    recipe = load_recipe(experiment_files.write_recipe(tmp_path, content))
+    for wanted, used in (({}, None), ({"report_to": "none"}, None), ({"report_to": "tensorboard"}, "tensorboard")):
+        logged = replace(recipe, training={**recipe.training, **wanted})
+        assert ns_vqa_arguments(plan_runs(logged)[0], logged, FOLDERS).report_to == used
+
+
+def test_a_smoke_test_is_as_short_for_an_arm_with_steps_of_its_own(tmp_path: Path) -> None:
+    content = broken(arms={"long": {"max_steps": 10_000}}, claims=[])
+    smoke = make_smoke(load_recipe(experiment_files.write_recipe(tmp_path, content)))
+    assert [run.settings["max_steps"] for run in plan_runs(smoke)] == [4]
+
+
+def test_the_words_of_a_baseline_are_those_of_its_command() -> None:
+    assert recipe_checks._WORDS == {"masks": MASKS, "attributes": ATTRIBUTE_SOURCES}
 
 
 def test_an_unknown_experiment_names_the_known_ones() -> None:
@@ -110,3 +179,21 @@ def test_a_tower_is_shared_whatever_is_said_of_it(tmp_path: Path, monkeypatch: p
     assert read_tower_report(folder)["scores"] == {"made": "much"}  # not made again
     with pytest.raises(CommandError, match="holds a tower made from another recipe"):
         make_tower("tower", replace(first, recipe="tower_broad.yaml"), tmp_path, "clevr", tmp_path)
+    changed = {**towers.read_options(first.recipe, "tower"), "minutes": 1}
+    monkeypatch.setattr(towers, "read_options", lambda name, place: changed)  # the same file, with other options in it
+    with pytest.raises(CommandError, match="holds a tower made from another recipe"):
+        make_tower("tower", first, tmp_path, "clevr", tmp_path)
+
+
+def test_a_tower_of_weights_that_have_changed_is_refused(tmp_path: Path) -> None:
+    checkpoint = experiment_files.save_checkpoint(tmp_path / "checkpoint")
+    plan = TowerPlan(seen="nothing", checkpoint=str(checkpoint))
+    folder = make_tower("tower", plan, tmp_path, "clevr", tmp_path)
+    assert make_tower("tower", plan, tmp_path, "clevr", tmp_path) == folder
+    weights = checkpoint / "model.safetensors"
+    weights.write_bytes(weights.read_bytes() + b" ")
+    with pytest.raises(CommandError, match="from weights that have changed since"):
+        make_tower("tower", plan, tmp_path, "clevr", tmp_path)
+    weights.unlink()
+    with pytest.raises(CommandError, match="there is no checkpoint"):
+        make_tower("tower", plan, tmp_path, "clevr", tmp_path)
