@@ -19,6 +19,7 @@ from .results import Results
 
 DPI = 110
 _CELLS = 8  # of the two_d checkerboard, per side
+_SIZES_PANELS = 3
 _SHOWN_POINTS = 250
 _COLUMNS = 5  # panels in a row
 _BIN_DEGREES = 4.0
@@ -85,12 +86,26 @@ def _scatter(results: Results) -> tuple[Figure, str]:
 
 
 def _sizes(results: Results) -> tuple[Figure, str]:
-    """The first score against the number of training scenes (the paper's figure 4)."""
+    """The first scores of the tables against the number of training scenes (the paper's figure 4)."""
     recipe = results["recipe"]
-    score, split = recipe["scores"][0], recipe["splits"][0]
-    figure, axes = _panels(1)
-    lowest = []
-    for arm in recipe["arms"]:
+    scores, split = recipe["scores"][:_SIZES_PANELS], recipe["splits"][0]
+    figure, axes = _panels(len(scores))
+    for score, axis in zip(scores, axes, strict=True):
+        lowest = _draw_sizes(axis, results, split, score)
+        axis.set(xscale="log", xlabel="training scenes", ylabel=score, title=f"{score}, {split}")
+        axis.set_xticks(recipe["train_sizes"], [str(size) for size in recipe["train_sizes"]])
+        axis.minorticks_off()
+        if lowest and min(lowest) > 0:  # one number that is off by a million makes every other difference invisible
+            axis.set_yscale("log")
+    _legend(figure, axes)
+    names = ", ".join(f"`{score}`" for score in scores)
+    return figure, f"{names} on `{split}` by the number of training scenes, with 95 % intervals."
+
+
+def _draw_sizes(axis: Axes, results: Results, split: str, score: str) -> list[float]:
+    """Draw a line for every arm and seed; returns the lower ends of their intervals."""
+    lowest: list[float] = []
+    for arm in results["recipe"]["arms"]:
         for seed in sorted({run["seed"] for run in results["runs"]}):  # an arm may have seeds of its own
             runs = [run for run in results["runs"] if (run["group"], run["seed"]) == (arm, seed)]
             found = [(run["train_scenes"], values) for run in runs if (values := interval(run, split, score))]
@@ -100,14 +115,8 @@ def _sizes(results: Results) -> tuple[Figure, str]:
             lowest += [values[1] for _, values in found]
             middle, low, high = (np.array(column) for column in zip(*[values for _, values in found], strict=True))
             style: dict[str, Any] = {"color": _color(results, runs[0]), "alpha": _alpha(runs[0]), "capsize": 3}
-            axes[0].errorbar(sizes, middle, [middle - low, high - middle], label=_label(runs[0]), marker="o", **style)
-    axes[0].set(xscale="log", xlabel="training scenes", ylabel=score, title=f"{score}, {split}")
-    axes[0].set_xticks(recipe["train_sizes"], [str(size) for size in recipe["train_sizes"]])
-    axes[0].minorticks_off()
-    if lowest and min(lowest) > 0:  # one number that is off by a million makes every other difference invisible
-        axes[0].set_yscale("log")
-    _legend(figure, axes)
-    return figure, f"`{score}` on `{split}` by the number of training scenes, with 95 % intervals."
+            axis.errorbar(sizes, middle, [middle - low, high - middle], label=_label(runs[0]), marker="o", **style)
+    return lowest
 
 
 def _distance(results: Results) -> tuple[Figure, str]:
