@@ -20,6 +20,7 @@ from .results import Results
 DPI = 110
 _CELLS = 8  # of the two_d checkerboard, per side
 _SIZES_PANELS = 3
+_LOG_RATIO = 100
 _SHOWN_POINTS = 250
 _COLUMNS = 5  # panels in a row
 _BIN_DEGREES = 4.0
@@ -91,20 +92,20 @@ def _sizes(results: Results) -> tuple[Figure, str]:
     scores, split = recipe["scores"][:_SIZES_PANELS], recipe["splits"][0]
     figure, axes = _panels(len(scores))
     for score, axis in zip(scores, axes, strict=True):
-        lowest = _draw_sizes(axis, results, split, score)
+        ends = _draw_sizes(axis, results, split, score)
         axis.set(xscale="log", xlabel="training scenes", ylabel=score, title=f"{score}, {split}")
         axis.set_xticks(recipe["train_sizes"], [str(size) for size in recipe["train_sizes"]])
         axis.minorticks_off()
-        if lowest and min(lowest) > 0:  # one number that is off by a million makes every other difference invisible
-            axis.set_yscale("log")
+        if ends and max(ends) > _LOG_RATIO * min(ends) > 0:
+            axis.set_yscale("log")  # a few wild numbers would make every other difference invisible
     _legend(figure, axes)
     names = ", ".join(f"`{score}`" for score in scores)
     return figure, f"{names} on `{split}` by the number of training scenes, with 95 % intervals."
 
 
 def _draw_sizes(axis: Axes, results: Results, split: str, score: str) -> list[float]:
-    """Draw a line for every arm and seed; returns the lower ends of their intervals."""
-    lowest: list[float] = []
+    """Draw a line for every arm and seed; returns the ends of their intervals."""
+    ends: list[float] = []
     for arm in results["recipe"]["arms"]:
         for seed in sorted({run["seed"] for run in results["runs"]}):  # an arm may have seeds of its own
             runs = [run for run in results["runs"] if (run["group"], run["seed"]) == (arm, seed)]
@@ -112,11 +113,11 @@ def _draw_sizes(axis: Axes, results: Results, split: str, score: str) -> list[fl
             if not found:
                 continue
             sizes = [size for size, _ in found]
-            lowest += [values[1] for _, values in found]
+            ends += [end for _, values in found for end in values[1:]]
             middle, low, high = (np.array(column) for column in zip(*[values for _, values in found], strict=True))
             style: dict[str, Any] = {"color": _color(results, runs[0]), "alpha": _alpha(runs[0]), "capsize": 3}
             axis.errorbar(sizes, middle, [middle - low, high - middle], label=_label(runs[0]), marker="o", **style)
-    return lowest
+    return ends
 
 
 def _distance(results: Results) -> tuple[Figure, str]:

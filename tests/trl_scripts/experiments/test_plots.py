@@ -53,15 +53,20 @@ def test_there_is_no_curve_before_a_run_has_one(tmp_path: Path) -> None:
     assert list(draw_plots(results, tmp_path).values()) == ["tiny_curve.png"]
 
 
-def test_sizes_show_every_arm_whatever_its_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("worst", "scale"), [(0.3, "linear"), (3000.0, "log")])
+def test_sizes_show_every_arm_whatever_its_seeds(
+    worst: float, scale: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shown: list[str] = []
 
     def note(figure: Figure, *args: Any, **kwargs: Any) -> None:
         shown.extend(figure.axes[0].get_legend_handles_labels()[1])
-        assert figure.axes[0].get_yscale() == "log"
+        assert figure.axes[0].get_yscale() == scale
 
     monkeypatch.setattr(Figure, "savefig", note)
-    draw_plots(make_results("sizes", make_run("digits", 0, 4), make_run("head", 5, 4)), tmp_path)
+    wild = make_run("digits", 0, 4)
+    wild["splits"]["val_ood"]["scores"]["strict/mse_hi"] = worst
+    draw_plots(make_results("sizes", wild, make_run("head", 5, 4)), tmp_path)
     assert shown == ["digits, seed 0", "head, seed 5"]
 
 
