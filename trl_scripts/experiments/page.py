@@ -107,8 +107,16 @@ def _towers(results: Results) -> list[str]:
     rows = []
     for name, tower in results["towers"].items():
         scores = ", ".join(f"{key} {show_number(value)}" for key, value in tower["scores"].items())
-        seen = results["recipe"]["towers"][name]["seen"]
-        rows.append([f"`{name}`", _origin(tower["made_from"]), seen, f"{tower['minutes']:.1f}", scores or "n/a"])
+        plan = results["recipe"]["towers"][name]
+        rows.append(
+            [
+                f"`{name}`",
+                _origin(tower["made_from"], plan["options"]),
+                plan["seen"],
+                f"{tower['minutes']:.1f}",
+                scores or "n/a",
+            ]
+        )
     if not rows:
         return []
     header = ["tower", "made from", "what it has seen", "minutes", "scores at true centres"]
@@ -123,10 +131,10 @@ def _towers(results: Results) -> list[str]:
     return sections
 
 
-def _origin(made_from: dict[str, Any]) -> str:
+def _origin(made_from: dict[str, Any], options: dict[str, Any]) -> str:
     if made_from["checkpoint"] is not None:
         return f"that of `{made_from['checkpoint']}`, weights with SHA-256 `{made_from['checkpoint_sha256'][:12]}`…"
-    return f"`recipes/{made_from['recipe']}`, {_options(made_from['options'])}"
+    return f"`recipes/{made_from['recipe']}`" + (f", {_options(options)}" if options else "")
 
 
 def _how(results: Results) -> list[str]:
