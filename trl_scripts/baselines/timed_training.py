@@ -134,6 +134,11 @@ def is_finished(folder: Path) -> bool:
     return (folder / SAFE_WEIGHTS_NAME).is_file()
 
 
+def training_seconds(folder: Path) -> float:
+    """How long the finished model in `folder` was trained, before kills included."""
+    return float(json.loads((folder / CLOCK_FILE).read_text(encoding="utf-8"))["seconds"])
+
+
 def batch_indices(step: int, num_examples: int, plan: TrainingPlan) -> torch.Tensor:
     """The examples of a step, (batch_size,): a seeded shuffle for every epoch, so any step can be redone."""
     steps_per_epoch = num_examples // plan.batch_size

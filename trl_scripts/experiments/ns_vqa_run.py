@@ -1,6 +1,5 @@
 """A run of the NS-VQA baseline: one training, answers with predicted or true masks, composite or own attributes."""
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,7 +8,8 @@ from transformers import HfArgumentParser
 from ..baselines.evaluate_ns_vqa import predict_programs
 from ..baselines.instance_decoding import SCORE_THRESHOLD
 from ..baselines.instance_scenes import instance_scenes
-from ..baselines.ns_vqa import NSVQA
+from ..baselines.ns_vqa import ATTRIBUTE_FOLDER, NSVQA, SEGMENTATION_FOLDER
+from ..baselines.timed_training import is_finished, training_seconds
 from ..baselines.train_ns_vqa import NSVQAArguments, train
 from ..errors import CommandError
 from .data import load_rows
@@ -22,12 +22,15 @@ from .trained import Trained
 def train_ns_vqa(run: Run, recipe: Recipe, folders: Folders) -> Trained:
     """Train both nets in the folder that the arms of this seed and size share, unless they are there.
 
-    The minutes are those of this call: an arm that finds the nets finished has none.
+    The minutes are those of both nets' training, whatever call and kill they were spent in; an arm that finds the nets
+    finished has none.
     """
-    start = time.monotonic()
+    folder = folders.runs / run.training_name
+    nets = [folder / SEGMENTATION_FOLDER, folder / ATTRIBUTE_FOLDER]
+    are_finished = all(map(is_finished, nets))
     train(ns_vqa_arguments(run, recipe, folders))
-    minutes = (time.monotonic() - start) / 60
-    model = NSVQA.load(folders.runs / run.training_name)
+    minutes = 0.0 if are_finished else sum(training_seconds(net) for net in nets) / 60
+    model = NSVQA.load(folder)
     parameters = sum(net.num_parameters() for net in (model.segmentation, model.attributes))
     return Trained(_answer(model, run.ns_vqa or {}, recipe, folders), parameters, steps=0, minutes=minutes)
 
