@@ -42,7 +42,7 @@ class TowerArguments:
     `dataset` is a folder or Hub repository made by `igllm build`; `max_train_scenes` takes the first ones only,
     `mirror` adds the mirror image of each (CLEVR's families). The scores are of `eval_splits` of `eval_dataset` and
     `eval_config`, by default those that are learned from.
-    `color_supervision` is "name" (palette names and RGB) or "rgb". `regression_beta` is that of
+    `color_supervision` is "name" (palette names and RGB) or "rgb". `regression_beta` and `rgb_unit` are those of
     `TowerPreTrainingConfig`, `minutes` and `ema_decay` are those of `TowerTrainer`.
     """
 
@@ -58,6 +58,7 @@ class TowerArguments:
     image_width: int = 160
     color_supervision: Literal["name", "rgb"] = "name"
     regression_beta: float = 1.0
+    rgb_unit: float = 1.0
     augment: bool = True
     minutes: float | None = None
     ema_decay: float = 0.999
@@ -130,6 +131,7 @@ def _make_trainer(
         color_supervision=arguments.color_supervision,
         shapes=scene_shapes(rows),
         regression_beta=arguments.regression_beta,
+        rgb_unit=arguments.rgb_unit,
     )
     augmentation = family_augmentation(arguments.dataset_config, image_processor.image_mean)
     return TowerTrainer(

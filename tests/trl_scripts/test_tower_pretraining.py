@@ -85,6 +85,22 @@ def test_regression_beta_is_where_an_error_begins_to_count_in_full(beta: float, 
     assert model(make_pixels(1), targets).losses["position"].item() == pytest.approx(expected, rel=1e-3)
 
 
+@pytest.mark.parametrize(("unit", "expected"), [(1.0, 0.5 * 0.2**2), (0.1, 2.0 - 0.5)])
+def test_rgb_unit_is_a_difference_of_colors_that_counts_like_a_metre(unit: float, expected: float) -> None:
+    model = make_tower(rgb_unit=unit)
+    targets = stacked_targets(model.config, [CUBE])
+    asked = model(make_pixels(1)).predictions["rgb"].detach() + 0.2
+    targets["rgb"] = torch.where(targets["rgb"].isnan(), torch.nan, asked)
+    assert model(make_pixels(1), targets).losses["rgb"].item() == pytest.approx(expected, rel=1e-3)
+
+
+def test_predicted_colors_are_linear_rgb_in_any_unit() -> None:
+    model = make_tower(rgb_unit=0.1).eval()
+    tenths = model.heads(model.scene_tower.feature_map(make_pixels())).split(list(model.heads.channels.values()), 1)
+    predicted = model(make_pixels()).predictions["rgb"]
+    torch.testing.assert_close(predicted, tenths[list(model.heads.channels).index("rgb")] / 10)
+
+
 def test_image_without_objects_gives_a_finite_loss() -> None:
     model = make_tower().eval()
     assert torch.isfinite(model(make_pixels(1), stacked_targets(model.config, [])).loss)
