@@ -23,6 +23,7 @@ import torch
 from transformers import LlamaConfig, LogitsProcessorList
 
 from benchmarks.llama_tokenizer import make_llama_tokenizer
+from benchmarks.reports import write_report
 from dataset_builders.clevr_sampler import sample_clevr_scene
 from modeling_igllm import IGLLMConfig, IGLLMForSceneProgram, IGLLMProcessor, SceneProgram
 from modeling_igllm.grammar_generation import GrammarLogitsProcessor
@@ -211,9 +212,7 @@ def main() -> None:
         "growth": growth(images, tuple(parsed.objects), (2, 4, 8, 16)),
     }
     print(json.dumps(report, indent=2))
-    if parsed.out is not None:
-        parsed.out.parent.mkdir(parents=True, exist_ok=True)
-        parsed.out.write_text(json.dumps(report, indent=2) + "\n")
+    write_report(report, parsed.out)
 
 
 if __name__ == "__main__":

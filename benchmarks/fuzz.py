@@ -26,6 +26,7 @@ from typing import Any
 
 from benchmarks.fuzz_lengths import growth
 from benchmarks.fuzz_targets import TARGETS
+from benchmarks.reports import write_report
 
 LENGTH = 25_000
 """Characters of the shortest of four texts; the longest is under the parser's limits."""
@@ -77,21 +78,15 @@ def main() -> int:
         if runs := getattr(parsed, target):
             result = fuzz(target, runs, parsed.seed, parsed.minutes)
             report["targets"][target] = {"date": _today(), "seed": parsed.seed, **result}
-            _write(parsed.out, report)
+            write_report(report, parsed.out)
     report["growth"] = {"date": _today(), **growth(LENGTH)}
-    _write(parsed.out, report)
+    write_report(report, parsed.out)
     print(json.dumps(report, indent=2))
     return 1 if any(result["crashes"] for result in report["targets"].values()) else 0
 
 
 def _today() -> str:
     return datetime.date.today().isoformat()
-
-
-def _write(path: Path | None, report: dict[str, Any]) -> None:
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(report, indent=2) + "\n")
 
 
 if __name__ == "__main__":

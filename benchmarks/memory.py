@@ -21,6 +21,8 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+from benchmarks.reports import write_report
+
 _READING_SECONDS = 0.5
 
 
@@ -90,10 +92,8 @@ def main() -> None:
         "megabytes": readings[:: max(1, len(readings) // 50)],
     }
     print(json.dumps(report, indent=2))
-    if parsed.out is not None:
-        parsed.out.parent.mkdir(parents=True, exist_ok=True)
-        others = json.loads(parsed.out.read_text()) if parsed.out.exists() else {}
-        parsed.out.write_text(json.dumps({**others, parsed.family: report}, indent=2) + "\n")
+    others = json.loads(parsed.out.read_text()) if parsed.out is not None and parsed.out.exists() else {}
+    write_report({**others, parsed.family: report}, parsed.out)
 
 
 if __name__ == "__main__":

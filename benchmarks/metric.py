@@ -24,6 +24,7 @@ from typing import Any
 import evaluate
 import numpy as np
 
+from benchmarks.reports import write_report
 from metrics.scene_program.bootstrap import pooled_scores
 from metrics.scene_program.matching import match_by_distance
 from metrics.scene_program.programs import read_corpus
@@ -122,9 +123,7 @@ def main() -> None:
     parsed = parser.parse_args()
     report = measure(parsed.scenes)
     print(json.dumps(report, indent=2))
-    if parsed.out is not None:
-        parsed.out.parent.mkdir(parents=True, exist_ok=True)
-        parsed.out.write_text(json.dumps(report, indent=2) + "\n")
+    write_report(report, parsed.out)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.render import HEIGHT, WIDTH
-from dataset_builders.build import plan_build, render_shards
+from benchmarks.reports import write_report
+from dataset_builders.build import plan_build
+from dataset_builders.render_pool import render_shards
 from dataset_builders.shards import SHARD_SIZE, count_rows
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -147,8 +149,7 @@ def main() -> None:
     size, rows = row_bytes(parsed.dataset)
     measured = {"rows": rows, "row_bytes": size, "startup_seconds": startup_seconds()}
     print(json.dumps(measured, indent=2))
-    if parsed.out is not None:
-        parsed.out.write_text(json.dumps(measured, indent=2) + "\n")
+    write_report(measured, parsed.out)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from tqdm import tqdm
 from transformers import LlamaConfig
 
 from benchmarks.llama_tokenizer import make_llama_tokenizer
+from benchmarks.reports import write_report
 from dataset_builders.families import FAMILIES
 from modeling_igllm import IGLLMConfig, IGLLMForSceneProgram, IGLLMImageProcessor, IGLLMProcessor, SceneProgram
 from modeling_igllm.configuration_igllm import SceneTowerConfig
@@ -135,9 +136,7 @@ def main() -> int:
                 counts["objects"] += len(prediction.scene)
     report = {"temperature": parsed.temperature, "failures": 0} | dict(sorted(counts.items()))
     print(json.dumps(report, indent=2))
-    if parsed.out is not None:
-        parsed.out.parent.mkdir(parents=True, exist_ok=True)
-        parsed.out.write_text(json.dumps(report, indent=2) + "\n")
+    write_report(report, parsed.out)
     return 1 if report["failures"] else 0
 
 

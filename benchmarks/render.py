@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.reports import write_report
 from dataset_builders.clevr_sampler import sample_clevr_scene
 from dataset_builders.sampled_scene import SampledScene
 
@@ -163,9 +164,7 @@ def main() -> None:
         "seconds_per_picture": scaling(scenes, parsed.samples),
     }
     print(json.dumps(report, indent=2))
-    if parsed.out is not None:
-        parsed.out.parent.mkdir(parents=True, exist_ok=True)
-        parsed.out.write_text(json.dumps(report, indent=2) + "\n")
+    write_report(report, parsed.out)
 
 
 if __name__ == "__main__":

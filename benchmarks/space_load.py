@@ -31,6 +31,7 @@ import psutil
 import requests
 from tqdm import tqdm
 
+from benchmarks.reports import write_report
 from benchmarks.space_process import MemoryWatch, running_space
 from benchmarks.space_visits import (
     Reply,
@@ -243,9 +244,7 @@ def main() -> int:
         report = measure(parsed.visitors, Path(folder))
     report["broken"] = broken_promises(report)
     print(json.dumps(report, indent=2))
-    if parsed.out is not None:
-        parsed.out.parent.mkdir(parents=True, exist_ok=True)
-        parsed.out.write_text(json.dumps(report, indent=2) + "\n")
+    write_report(report, parsed.out)
     return 1 if report["broken"] else 0
 
 

@@ -13,7 +13,6 @@ Training samples per second on scenes of six objects: features of the frozen tow
 """
 
 import argparse
-import json
 import os
 from dataclasses import replace
 from itertools import product
@@ -24,6 +23,7 @@ import numpy as np
 import torch
 from datasets import Dataset, disable_progress_bars, load_dataset
 
+from benchmarks.reports import write_report
 from benchmarks.train_arms import (
     ATTENTIONS,
     MICRO_BATCH,
@@ -150,9 +150,7 @@ def main() -> None:
     rows = load_dataset(parsed.dataset, "clevr", split="train").remove_columns("scene")
     report = {"cores": os.cpu_count(), "threads": torch.get_num_threads(), **measure(parsed, rows)}
     print(format_table(report))
-    if parsed.out is not None:
-        parsed.out.parent.mkdir(parents=True, exist_ok=True)
-        parsed.out.write_text(json.dumps(report, indent=2) + "\n")
+    write_report(report, parsed.out)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from datasets import Dataset, disable_progress_bars, load_dataset
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import TrainerCallback, TrainerControl
 
+from benchmarks.reports import write_report
 from benchmarks.train_arms import Arm, Setting, Training
 from modeling_igllm import parse_program
 from trl_scripts.evaluation import METRIC, metric_text, predict_rows
@@ -109,9 +110,7 @@ def main() -> None:
     for arm in (Arm("token", cached=True), Arm("char", cached=False)):
         report["models"][arm.name] = train_for(parsed.minutes, setting, arm, rows, eval_rows)
         print(arm.name, json.dumps(report["models"][arm.name]), flush=True)
-    if parsed.out is not None:
-        parsed.out.parent.mkdir(parents=True, exist_ok=True)
-        parsed.out.write_text(json.dumps(report, indent=2) + "\n")
+    write_report(report, parsed.out)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from benchmarks.reports import write_report
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("transformers", "trl", "datasets")
 # What their newer versions may need newer versions of.
@@ -121,9 +123,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             report[combination] = try_combination(combination, Path(folder), parsed.torch_index_url or None)
         print(combination, json.dumps(report[combination], indent=2))
-        if parsed.out is not None:
-            parsed.out.parent.mkdir(parents=True, exist_ok=True)
-            parsed.out.write_text(json.dumps(report, indent=2) + "\n")
+        write_report(report, parsed.out)
     return 0 if all(result["passed"] for result in report.values()) else 1
 
 

@@ -1,7 +1,7 @@
 """A build as a `datatrove` pipeline over shards: on this machine, on a Ray cluster or on Slurm.
 
-datatrove only decides where and when; every shard is rendered by `build.render_shards`, so that the files are those of
-`build_family`, byte for byte. Plans come from `build.plan_build`. `make cluster` installs datatrove and Ray.
+datatrove only decides where and when; every shard is rendered by `render_pool.render_shards`, so that the files are
+those of `build_family`, byte for byte. Plans come from `build.plan_build`. `make cluster` installs datatrove and Ray.
 
 Which shards are left to do is read from the dataset folder, not from datatrove's own completion marks: a split may
 grow, and a shard may be deleted.
@@ -18,8 +18,8 @@ from datatrove.executor import LocalPipelineExecutor, RayPipelineExecutor, Slurm
 from datatrove.pipeline.base import PipelineStep
 from datatrove.utils.logging import get_timestamp
 
-from .build import PICTURE_SECONDS, render_shards
 from .dataset_card import write_dataset_card
+from .render_pool import PICTURE_SECONDS, render_shards
 from .shards import SplitPlan
 
 # Slurm's own default limit of a job array (MaxArraySize) is 1001.
@@ -35,7 +35,7 @@ class RenderShards(PipelineStep):
     Args:
         shards: (plan, number) of each shard; what is complete by then is skipped.
         threads: threads of each Blender process.
-        picture_seconds: as in `build.build_family`.
+        picture_seconds: as of `render_pool.render_shards`.
     """
 
     name = "render shards"
@@ -94,7 +94,7 @@ def build_locally(
         logs: folder for datatrove's logs and statistics, one folder for each run.
         workers: tasks at a time.
         threads: threads of each.
-        picture_seconds: as in `build.build_family`.
+        picture_seconds: as of `render_pool.render_shards`.
 
     Raises:
         OSError, ImportError, RuntimeError: as in `render_shards`; finished shards are kept.
@@ -128,7 +128,7 @@ def build_on_ray(
         workers: tasks at a time, -1 for as many as the cluster has cores and memory for.
         threads: cores of each task.
         memory_gb: memory that a task reserves, in GiB.
-        picture_seconds: as in `build.build_family`.
+        picture_seconds: as of `render_pool.render_shards`.
 
     Raises:
         RuntimeError: if shards are missing in the end (the logs say why), or for an error of Ray's own.
@@ -175,7 +175,7 @@ def submit_to_slurm(
         workers: jobs at a time, -1 for no limit.
         threads: cores of each job.
         memory_gb: memory for each core, in GiB.
-        picture_seconds: as in `build.build_family`.
+        picture_seconds: as of `render_pool.render_shards`.
         sbatch: more options of sbatch, e.g. `{"account": "vision"}`.
 
     Raises:

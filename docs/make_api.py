@@ -21,6 +21,7 @@ PAGES = {
         f"dataset_builders.{name}"
         for name in (
             "build",
+            "render_pool",
             "families",
             "sampled_scene",
             "camera",

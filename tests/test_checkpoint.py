@@ -8,7 +8,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from modeling_igllm import ClevrObject, SceneProgram, parse_program
-from trl_scripts.checkpoint_card import BENCHMARK, RESULTS, STRICT, make_card, read_results, result_entries
+from trl_scripts.checkpoint_card import PLACEHOLDER, RESULTS, STRICT, make_card, read_results, result_entries
 from trl_scripts.cli import main
 from trl_scripts.measured_files import read_measured
 from trl_scripts.real_images import left_to_right
@@ -35,8 +35,8 @@ def test_checkpoint_carries_the_current_code() -> None:
 def test_card_and_results_are_what_was_measured() -> None:
     measured = read_measured(CHECKPOINT)
     outdated = "python -m trl_scripts.checkpoint_card writes it anew"
-    assert str(make_card(CHECKPOINT, measured, BENCHMARK)) == (CHECKPOINT / "README.md").read_text(), outdated
-    assert read_results(CHECKPOINT / RESULTS) == result_entries(measured, BENCHMARK), outdated
+    assert str(make_card(CHECKPOINT, measured, PLACEHOLDER)) == (CHECKPOINT / "README.md").read_text(), outdated
+    assert read_results(CHECKPOINT / RESULTS) == result_entries(measured, PLACEHOLDER), outdated
     assert len(ModelCard.load(CHECKPOINT / "README.md").data.eval_results) == len(STRICT) * len(measured.splits)
 
 

@@ -35,8 +35,8 @@ TEMPLATE = Path(__file__).resolve().parent.parent / "model_cards" / "checkpoint.
 RESULTS = Path(".eval_results") / "ig_llm.yaml"
 """Where the Hub looks for results, and our file there (https://huggingface.co/docs/hub/eval-results)."""
 
-BENCHMARK = "ig-llm/scenes"
-"""The Hub dataset that the results are said to be of: where the built scenes belong (`igllm push dataset`)."""
+PLACEHOLDER = "ig-llm/scenes"
+"""Stands where the Hub asks for a dataset, as long as the scenes are not published: nothing of ours is there."""
 
 TASK = "image-text-to-text"
 # What the card, the model index and the results show, in this order.
@@ -49,12 +49,13 @@ ATTRIBUTES = ("size", "color", "material", "shape", "objects")
 ROBUSTNESS = ("count_exact", "size", "color", "material", "shape", "f1@0.5m", "exact", "l2")
 
 
-def write_card(checkpoint: Path, benchmark: str = BENCHMARK) -> None:
+def write_card(checkpoint: Path, benchmark: str = PLACEHOLDER) -> None:
     """Write README.md and `.eval_results` into a checkpoint's folder.
 
     Args:
         checkpoint: with weights, `evaluation/*.json` and `example.png`.
-        benchmark: USER/NAME of the Hub dataset of the scenes.
+        benchmark: USER/NAME of the Hub dataset of the scenes (`igllm push dataset`); card and results say so where
+            it is the placeholder.
 
     Raises:
         CommandError: if a file or figure is missing; the message names it and the command that measures it. Nothing
@@ -112,6 +113,7 @@ def index_entries(measured: Measured, benchmark: str) -> list[EvalResult]:
 def result_entries(measured: Measured, benchmark: str) -> list[EvalResultEntry]:
     """The strict scores of every split, for `.eval_results`; tasks are `<config>_<split>_<score>`, `_at_` for `@`."""
     entries = []
+    unpublished = f" of igllm build, not published ({benchmark} is a placeholder)" if benchmark == PLACEHOLDER else ""
     for report in measured.splits:
         config, split = report.text("config"), report.text("split")
         seeds = ", ".join(map(str, report.items("seeds")))
@@ -123,7 +125,7 @@ def result_entries(measured: Measured, benchmark: str) -> list[EvalResultEntry]:
                     task_id=f"{config}_{split}_{name.replace('@', '_at_')}",
                     value=round(report.number("scores", f"strict/{name}"), 4),
                     date=report.text("date"),
-                    notes=f"strict protocol, {report.number('scenes'):.0f} scenes of seed {seeds}, "
+                    notes=f"strict protocol, {report.number('scenes'):.0f} scenes of seed {seeds}{unpublished}, "
                     f"95 % interval {low:.3f} to {high:.3f}",
                 )
             )
@@ -202,6 +204,7 @@ def _values(checkpoint: Path, measured: Measured, benchmark: str) -> dict[str, A
     return {
         "name": checkpoint.resolve().name,
         "benchmark": benchmark,
+        "is_placeholder": benchmark == PLACEHOLDER,
         "results": RESULTS.as_posix(),
         "config": model.config,
         "parameters": model.num_parameters(),
@@ -224,7 +227,7 @@ def main(command_line: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument(
-        "--benchmark", default=BENCHMARK, help="USER/NAME of the scenes on the Hub (default: %(default)s)"
+        "--benchmark", default=PLACEHOLDER, help="USER/NAME of the scenes on the Hub (default: a placeholder)"
     )
     parsed = parser.parse_args(command_line)
     try:

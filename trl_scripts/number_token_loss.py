@@ -12,6 +12,8 @@ from transformers import PreTrainedTokenizerBase
 
 from modeling_igllm.vocabulary import NO_QUANTITY
 
+from .errors import CommandError
+
 _DIGITS = frozenset("0123456789")
 
 
@@ -25,7 +27,7 @@ class NumberTokenLoss:
         vocab_size: size of the model's logits.
 
     Raises:
-        ValueError: if the tokenizer joins digits, or digits and other characters, to tokens.
+        CommandError: if the tokenizer joins digits, or digits and other characters, to tokens.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, vocab_size: int) -> None:
@@ -66,12 +68,12 @@ class NumberTokenLoss:
 
 
 def _check_digits(tokenizer: PreTrainedTokenizerBase) -> None:
-    """`ValueError` unless numbers, as programs write them, have one token for each digit."""
+    """`CommandError` unless numbers, as programs write them, have one token for each digit."""
     texts = [format(value / 1000, style) for value in range(0, 10_000, 37) for style in (".3f", "+.3f")]
     for text, ids in zip(texts, tokenizer(texts, add_special_tokens=False)["input_ids"], strict=True):
         tokens = tokenizer.convert_ids_to_tokens(ids)
         if [token for token in tokens if token in _DIGITS] != [character for character in text if character.isdigit()]:
-            raise ValueError(
+            raise CommandError(
                 f"the number-token loss needs one token for each digit, but this tokenizer writes {text!r} as "
                 f"{tokens}: use number_token_loss_weight=0, or a tokenizer that splits digits"
             )

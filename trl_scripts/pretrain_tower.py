@@ -5,25 +5,28 @@ python trl_scripts/pretrain_tower.py --config trl_scripts/recipes/tower_clevr.ya
     --dataset DATA --output_dir OUT
 ```
 
-Run again, it goes on from the last checkpoint in its output folder. `--minutes` limits training by the clock. With a
-build's `--ground-truth` the tower learns silhouettes and depth, too.
+Run again, it goes on from the last checkpoint in its output folder, with the same arguments: only how long it trains
+(`--minutes`, `--num_train_epochs`, `--max_steps`) and what it is scored on may be others. `--minutes` limits training
+by the clock. With a build's `--ground-truth` the tower learns silhouettes and depth, too.
 """
 
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from datasets import Dataset
 from transformers import TrainingArguments, set_seed
 from trl import TrlParser
 
 from modeling_igllm.image_processing_igllm import IGLLMImageProcessor
+from trl_scripts.begun_run import check_begun_with, note_arguments
 from trl_scripts.errors import CommandError
 from trl_scripts.image_augmentation import family_augmentation
 from trl_scripts.mirrored_rows import with_mirrored
+from trl_scripts.option_ranges import AT_LEAST_ONE, DECAY, POSITIVE, check_ranges
 from trl_scripts.run_clock import RunClock
 from trl_scripts.tower_dataset import TowerCollator, TowerDataset, load_tower_rows, scene_shapes
 from trl_scripts.tower_pretraining import SceneTowerForPreTraining, TowerPreTrainingConfig
@@ -33,6 +36,21 @@ from trl_scripts.whole_checkpoints import last_whole_checkpoint, make_output_fol
 
 # With a budget of minutes, more epochs than any budget holds.
 MANY_EPOCHS = 1_000_000
+ARGUMENTS_FILE = "tower_arguments.json"
+"""In the output folder: what the training was begun with."""
+
+_RANGES = {
+    "image_height": AT_LEAST_ONE,
+    "image_width": AT_LEAST_ONE,
+    "regression_beta": POSITIVE,
+    "rgb_unit": POSITIVE,
+    "minutes": POSITIVE,
+    "ema_decay": DECAY,
+}
+# How long to train and what to score: of no weight that is there already.
+_CHANGEABLE = {"minutes", "eval_dataset", "eval_config", "eval_splits"}
+# Of `TrainingArguments`, what a checkpoint either brings back by itself or cannot go on without.
+_NOTED = ("seed", "learning_rate", "weight_decay", "per_device_train_batch_size", "gradient_accumulation_steps")
 
 
 @dataclass
@@ -81,11 +99,14 @@ def main(command_line: Sequence[str] | None = None) -> int:
 def train(arguments: TowerArguments, training_arguments: TrainingArguments) -> dict[str, float]:
     """Train, save and score.
 
-    Training goes on from `resume_from_checkpoint`, or else from the last whole checkpoint in the output folder.
+    Training goes on from `resume_from_checkpoint`, or else from the last whole checkpoint in the output folder, whose
+    arguments must be these.
 
     Raises:
-        CommandError: if there are two limits, a split cannot be loaded, the loss is NaN or the disk full.
+        CommandError: if there are two limits, an argument is out of range or other than at the beginning, a split
+            cannot be loaded, the loss is NaN or the disk full.
     """
+    check_ranges(asdict(arguments), _RANGES)
     if arguments.minutes is not None:
         if training_arguments.max_steps > 0:
             raise CommandError("--minutes and --max_steps both limit the training: leave out one of them")
@@ -100,12 +121,14 @@ def train(arguments: TowerArguments, training_arguments: TrainingArguments) -> d
     eval_rows = {split: load_tower_rows(*eval_source, split) for split in arguments.eval_splits}
     output = Path(str(training_arguments.output_dir))
     make_output_folder(output)
+    last = training_arguments.resume_from_checkpoint or last_whole_checkpoint(output)
+    _check_and_note(arguments, training_arguments, len(rows), last)
     if arguments.mirror:
         rows = with_mirrored(rows)
     size = {"height": arguments.image_height, "width": arguments.image_width}
     image_processor = IGLLMImageProcessor(size=size)
     trainer = _make_trainer(arguments, training_arguments, rows, image_processor)
-    trainer.train(resume_from_checkpoint=training_arguments.resume_from_checkpoint or last_whole_checkpoint(output))
+    trainer.train(resume_from_checkpoint=last)
     with one_line_if_unwritable(output):
         trainer.averaged_model.save_pretrained(output)
         trainer.save_state()
@@ -118,6 +141,19 @@ def train(arguments: TowerArguments, training_arguments: TrainingArguments) -> d
     with one_line_if_unwritable(output):
         (output / "tower_scores.json").write_text(json.dumps(scores, indent=2) + "\n")
     return scores
+
+
+def _check_and_note(
+    arguments: TowerArguments, training_arguments: TrainingArguments, train_scenes: int, last: str | None
+) -> None:
+    """Compare the arguments with those of the run that `last` is of, if it goes on from there, and write them."""
+    used: dict[str, Any] = {**asdict(arguments), **{name: getattr(training_arguments, name) for name in _NOTED}}
+    used["train_scenes"] = train_scenes
+    if last is not None:
+        check_begun_with(Path(last).parent / ARGUMENTS_FILE, used, _CHANGEABLE)
+    output = Path(str(training_arguments.output_dir))
+    with one_line_if_unwritable(output):
+        note_arguments(output / ARGUMENTS_FILE, used)
 
 
 def _make_trainer(

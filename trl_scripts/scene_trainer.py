@@ -41,9 +41,10 @@ class SceneSFTTrainer(FiniteLossTrainer, WholeCheckpointTrainer, HubSFTTrainer):
             The other arguments are those of `SFTTrainer`.
 
     Raises:
-        ValueError: if that weight is negative or not finite, the model writes no digits, or its tokenizer joins them.
-        CommandError: in training, if no scene has a number, a checkpoint cannot be written (`WholeCheckpointTrainer`)
-            or the loss is NaN (`FiniteLossTrainer`).
+        ValueError: if that weight is negative or not finite.
+        CommandError: if it is not 0 and the model writes no digits, or its tokenizer joins them; in training, if no
+            scene has a number, a checkpoint cannot be written (`WholeCheckpointTrainer`) or the loss is NaN
+            (`FiniteLossTrainer`).
     """
 
     _numbers_in_batch: torch.Tensor | None = None
@@ -74,7 +75,7 @@ class SceneSFTTrainer(FiniteLossTrainer, WholeCheckpointTrainer, HubSFTTrainer):
         if weight == 0:
             return None
         if config.number_head != "none":
-            raise ValueError(
+            raise CommandError(
                 f"number_token_loss_weight={weight} is for digit text, but the model has "
                 f"number_head={config.number_head!r}: its numbers have no digits"
             )

@@ -12,7 +12,6 @@ pretrained backbones). TRL's model arguments apply: `--use_peft --lora_r 128` tr
 """
 
 import json
-import math
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -39,6 +38,7 @@ from trl_scripts.lora import (
     write_grammar,
 )
 from trl_scripts.mirrored_rows import with_mirrored
+from trl_scripts.option_ranges import NOT_NEGATIVE, check_ranges
 from trl_scripts.run_clock import RunClock
 from trl_scripts.scene_collator import SceneCollator, answer_lengths, row_scenes
 from trl_scripts.scene_rows import load_scene_rows
@@ -87,6 +87,11 @@ class SceneArguments:
     sample_synonyms: bool = False
 
 
+_RANGES = {
+    "float_w": NOT_NEGATIVE,
+    "number_token_loss_weight": NOT_NEGATIVE,
+    "number_head_learning_rate": NOT_NEGATIVE,
+}
 ARGUMENT_CLASSES = (SceneArguments, SFTConfig, ModelConfig)
 
 
@@ -119,9 +124,10 @@ def train(
         callbacks: of the trainer, beside its own.
 
     Raises:
-        CommandError: if the dataset or the model is broken, arguments contradict each other, the loss is NaN, the
-            disk full, or the Hub out of reach or refusing.
+        CommandError: if the dataset or the model is broken, arguments are out of range or contradict each other, the
+            loss is NaN, the disk full, or the Hub out of reach or refusing.
     """
+    check_ranges(asdict(arguments), _RANGES)
     set_seed(training_arguments.seed)  # a new model's weights are drawn before there is a trainer
     train_rows = _load_rows(arguments, arguments.train_split, arguments.max_train_scenes, arguments.mirror)
     evaluates = training_arguments.eval_strategy != "no" or training_arguments.eval_on_start
@@ -129,7 +135,7 @@ def train(
     make_output_folder(Path(str(training_arguments.output_dir)))
     model, processor = _load_model(arguments, model_arguments, train_rows)
     if arguments.float_w is not None:
-        _set_number_loss_weight(model, arguments.float_w)
+        model.config.float_w = arguments.float_w
     model.set_grammar(processor.make_grammar(row_scenes(train_rows)))
     model.model.vision_tower.requires_grad_(False)
     model.set_attn_implementation({"text_config": model_arguments.attn_implementation or "sdpa"})
@@ -206,13 +212,6 @@ def _new_model(
         raise CommandError(
             f"cannot build a model on the tower {tower!r}: {one_line(error)} (--tower: output of pretrain_tower.py)"
         ) from error
-
-
-def _set_number_loss_weight(model: IGLLMForSceneProgram, float_w: float) -> None:
-    # The model's configuration itself would find it out when it is saved.
-    if not (math.isfinite(float_w) and float_w >= 0):
-        raise CommandError(f"--float_w must be 0 or positive, got {float_w}")
-    model.config.float_w = float_w
 
 
 def _number_settings(model: IGLLMForSceneProgram, processor: IGLLMProcessor) -> dict[str, Any]:

@@ -50,8 +50,8 @@ class TowerTrainer(FiniteLossTrainer, WholeCheckpointTrainer):
         clock: Callable[[], float] = time.monotonic,
         **kwargs: Any,
     ) -> None:
-        if minutes is not None and minutes <= 0:
-            raise ValueError(f"minutes must be above 0, got {minutes}")
+        if minutes is not None and not 0 < minutes < math.inf:
+            raise ValueError(f"minutes must be finite and above 0, got {minutes}")
         if not 0 <= ema_decay < 1:
             raise ValueError(f"ema_decay must be at least 0 and below 1, got {ema_decay}")
         super().__init__(model=model, train_dataset=train_dataset, **kwargs)

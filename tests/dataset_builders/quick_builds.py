@@ -21,7 +21,7 @@ import psutil
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from dataset_builders import build, shards
+from dataset_builders import render_pool, shards
 from dataset_builders.painters import Painter
 from trl_scripts.cli import main
 
@@ -88,7 +88,7 @@ class FailAtScene:
         self.scene, self.times, self.failure = scene, times, failure
 
     def __call__(self) -> None:
-        build._POLL_SECONDS = 0.05
+        render_pool._POLL_SECONDS = 0.05
         self.left = multiprocessing.RawValue("i", self.times)
         self.render_row = shards.render_row
         shards.render_row = self._render_row  # type: ignore[method-assign]
@@ -106,7 +106,7 @@ def use_two_scenes_a_shard_and_forked_workers() -> None:
     multiprocessing.set_start_method("fork", force=True)
     # Spawned workers have a lock of their own; a shared one would stay locked when a worker is killed.
     tqdm.set_lock(threading.RLock())
-    build._CONTEXT = multiprocessing.get_context("fork")  # type: ignore[assignment]
+    render_pool._CONTEXT = multiprocessing.get_context("fork")  # type: ignore[assignment]
 
 
 def kill(victim: Victim, parent: int) -> None:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from shard_files import make_plan, write_shard
 
-from dataset_builders import build, shards
+from dataset_builders import build, render_pool, shards
 from dataset_builders.build import build_family
 from dataset_builders.shards import SplitPlan
 
@@ -98,14 +98,14 @@ def _fail_first(plan: SplitPlan, shard: int) -> None:
 
 
 def test_a_worker_that_dies_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "_work", _die)
-    monkeypatch.setattr(build, "_ATTEMPTS", 1)  # more of them: test_failed_builds.py
+    monkeypatch.setattr(render_pool, "_work", _die)
+    monkeypatch.setattr(render_pool, "_ATTEMPTS", 1)  # more of them: test_failed_builds.py
     with pytest.raises(RuntimeError, match=rf"worker died while building {tmp_path}.*run the command again"):
         build_family("clevr", tmp_path, workers=1, **TINY)
 
 
 def test_an_error_in_a_worker_stops_the_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "_work", _fail_first)
+    monkeypatch.setattr(render_pool, "_work", _fail_first)
     monkeypatch.setattr(shards, "SHARD_SIZE", 1)
     with pytest.raises(OSError, match=r"No space left on device: .*train-00000\.parquet"):
         build_family("clevr", tmp_path, splits=("train",), workers=1, **{**TINY, "num_scenes": 40})

@@ -12,7 +12,7 @@ import pytest
 from quick_builds import file_bytes
 from shard_files import make_plan
 
-from dataset_builders import build, shards
+from dataset_builders import render_pool, shards
 from dataset_builders.build import build_family, plan_build
 from dataset_builders.shards import SplitPlan
 from trl_scripts.cli import main
@@ -29,7 +29,7 @@ TINY: dict[str, Any] = {"num_scenes": 5, "resolution": (16, 16)}
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two scenes a shard and workers that need not import anything."""
     monkeypatch.setattr(shards, "SHARD_SIZE", 2)
-    monkeypatch.setattr(build, "_CONTEXT", multiprocessing.get_context("fork"))
+    monkeypatch.setattr(render_pool, "_CONTEXT", multiprocessing.get_context("fork"))
 
 
 def build_by_datatrove(out: Path, **changes: Any) -> list[SplitPlan]:

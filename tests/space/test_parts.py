@@ -1,5 +1,6 @@
 """The Space's parts, without a page: checkpoint, pictures, table, 3D view, rendering in a child process."""
 
+import asyncio
 import io
 import os
 import time
@@ -8,14 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
-from igllm_space import blender
+from igllm_space import blender, leftovers
 from igllm_space.checkpoint import BUNDLED, CheckpointSource, load_reader
-from igllm_space.leftovers import remove_leftovers
+from igllm_space.leftovers import clean_up, remove_leftovers
 from igllm_space.object_table import object_table
 from igllm_space.pictures import MAX_SIDE, MAX_UPLOAD_BYTES, PictureError, open_picture, uploaded_file
 from igllm_space.view_3d import MAX_DISTANCE, make_glb
 from PIL import Image
 from stand_ins import CERTAIN, CUBE, sphere
+from starlette.applications import Starlette
 
 from modeling_igllm import ScenePrediction, parse_program
 
@@ -184,3 +186,42 @@ def test_cleaning_goes_on_when_gradio_moves_a_file_meanwhile(tmp_path, monkeypat
         patch.setattr(Path, "rmdir", fill_and_remove)
         remove_leftovers(tmp_path, age=60)
     assert {path.name for path in tmp_path.rglob("*")} == {"b_filled", "picture.png"}
+
+
+def test_what_cannot_be_deleted_is_logged_and_keeps_no_other(tmp_path, monkeypatch, caplog):
+    for name in ("a_stuck", "b_old"):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (0, 0))
+    unlink = Path.unlink
+
+    def refuse(path: Path) -> None:
+        if path.name == "a_stuck":
+            raise PermissionError(1, "Operation not permitted", str(path))
+        unlink(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "iterdir", lambda folder: iter([tmp_path / "a_stuck", tmp_path / "b_old"]))
+        patch.setattr(Path, "unlink", refuse)
+        remove_leftovers(tmp_path, age=60)
+    assert [path.name for path in tmp_path.iterdir()] == ["a_stuck"]
+    (message,) = caplog.messages
+    assert str(tmp_path / "a_stuck") in message and "Operation not permitted" in message
+
+
+def test_cleaning_goes_on_after_an_error_that_nobody_expects_and_the_log_has_it(tmp_path, monkeypatch, caplog):
+    rounds = []
+
+    def fail_once(folder: Path, age: float) -> None:
+        rounds.append(age)
+        if len(rounds) == 1:
+            raise RuntimeError("out of the blue")
+
+    async def serve_until_the_second_round() -> None:
+        async with clean_up(tmp_path, every=0.01, age=60)(Starlette()):
+            while len(rounds) < 2:
+                await asyncio.sleep(0.01)
+
+    monkeypatch.setattr(leftovers, "remove_leftovers", fail_once)
+    asyncio.run(asyncio.wait_for(serve_until_the_second_round(), timeout=5))
+    (record,) = caplog.records
+    assert str(tmp_path) in record.getMessage() and "out of the blue" in (record.exc_text or str(record.exc_info))

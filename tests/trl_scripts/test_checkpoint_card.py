@@ -16,6 +16,7 @@ from PIL import Image
 from modeling_igllm import IGLLMForSceneProgram
 from trl_scripts import checkpoint_card
 from trl_scripts.checkpoint_card import (
+    PLACEHOLDER,
     PUBLISHED,
     ROBUSTNESS,
     STRICT,
@@ -134,6 +135,16 @@ def test_results_come_back_as_they_were(checkpoint: Path) -> None:
     assert entries[6].task_id == "clevr_cogent_val_id_precision_at_0.5m"
     assert entries[0].notes is not None
     assert entries[0].notes.startswith("strict protocol, 500 scenes of seed 1, 95 % interval 0.1")
+
+
+def test_a_placeholder_is_said_to_be_one_and_a_dataset_is_not(checkpoint: Path) -> None:
+    for benchmark, is_said in ((PLACEHOLDER, True), ("user/scenes", False)):
+        write_card(checkpoint, benchmark)
+        text = " ".join((checkpoint / "README.md").read_text().split())
+        assert (f"both as results on `{benchmark}`. That name is a placeholder" in text) == is_said
+        assert (f"both as results on `{benchmark}`, the scenes on the Hub." in text) != is_said
+        notes = [str(entry.notes) for entry in read_results(checkpoint / ".eval_results" / "ig_llm.yaml")]
+        assert all(("not published" in note and "placeholder" in note) == is_said for note in notes)
 
 
 def test_the_results_are_in_the_layout_of_the_hub(checkpoint: Path) -> None:

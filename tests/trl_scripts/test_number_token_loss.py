@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 from benchmarks.llama_tokenizer import make_llama_tokenizer
 from modeling_igllm import IGLLMProcessor
+from trl_scripts.errors import CommandError
 from trl_scripts.number_token_loss import NumberTokenLoss
 
 
@@ -114,7 +115,7 @@ def test_a_tokenizer_that_joins_digits_is_refused() -> None:
     backend = Tokenizer(models.BPE(vocab=vocabulary, merges=[("1", "2")], unk_token="<unk>"))
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>")
-    with pytest.raises(ValueError, match="'12'"):
+    with pytest.raises(CommandError, match="'12'"):
         NumberTokenLoss(tokenizer, vocab_size=20)
 
 
@@ -136,7 +137,7 @@ def test_accumulation_does_not_change_the_step(digits: IGLLMProcessor, tmp_path:
 
 
 def test_it_is_refused_where_there_are_no_digits(processor: IGLLMProcessor, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"0\.3 is for digit text.*'linear'"):
+    with pytest.raises(CommandError, match=r"0\.3 is for digit text.*'linear'"):
         make_trainer(processor, tmp_path, "linear", number_token_loss_weight=0.3)
 
 

@@ -58,6 +58,22 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "cannot write to FOLDER/base/config.json/out: [Errno 20] Not a directory: ",
     ),
     "a weight below 0": ({"float_w": -1.0}, "--float_w must be 0 or positive, got -1.0"),
+    "a digit weight below 0": (
+        {"number_token_loss_weight": -0.5},
+        "--number_token_loss_weight must be 0 or positive, got -0.5",
+    ),
+    "a digit weight that is no number": (
+        {"number_token_loss_weight": float("nan")},
+        "--number_token_loss_weight must be 0 or positive, got nan",
+    ),
+    "a digit weight without digits": (
+        {"number_token_loss_weight": 0.5},
+        "number_token_loss_weight=0.5 is for digit text, but the model has number_head='tanh_mlp_gelu'",
+    ),
+    "a learning rate below 0": (
+        {"number_head_learning_rate": -1e-3},
+        "--number_head_learning_rate must be 0 or positive, got -0.001",
+    ),
     "no copies": ({"feature_cache": "FOLDER/features", "feature_copies": 0}, "must be at least 1, got 0"),
     "a token without an adapter": ({"train_number_token": True}, "give --use_peft, too"),
     "an adapter on a tower whose features are cached": (

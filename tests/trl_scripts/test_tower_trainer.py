@@ -144,7 +144,10 @@ def test_every_target_s_loss_is_logged(tmp_path: Path) -> None:
     assert sum(parts.values()) == pytest.approx(entry["loss"], rel=1e-4)
 
 
-@pytest.mark.parametrize(("change", "message"), [({"minutes": 0}, "got 0"), ({"ema_decay": 1.0}, "got 1.0")])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"minutes": 0}, "got 0"), ({"minutes": math.nan}, "got nan"), ({"ema_decay": 1.0}, "got 1.0")],
+)
 def test_settings_out_of_range_are_refused(tmp_path: Path, change: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make_trainer(tmp_path, **change)
@@ -157,6 +160,15 @@ def test_recipes_have_known_settings_alone(tmp_path: Path, recipe: Path) -> None
     arguments, training = parser.parse_args_and_config(command_line)
     assert arguments.color_supervision == ("rgb" if recipe.stem == "tower_broad" else "name")
     assert training.learning_rate == 2e-3
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a training with its checkpoints."""
+    out = tmp_path_factory.mktemp("begun") / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        assert run_script(patch, out) == 0
+    return out
 
 
 def run_script(monkeypatch: pytest.MonkeyPatch, out: Path, *flags: str) -> int:
@@ -193,6 +205,13 @@ def test_a_loss_that_is_no_number_stops_the_script(
         (["--minutes", "1"], "--minutes and --max_steps both limit the training"),
         (["--output_dir", "/dev/null/out"], "cannot write to /dev/null/out: "),
         (["--max_train_scenes", "0"], "cannot take the first 0 rows of split 'train'"),
+        (["--minutes", "nan", "--max_steps", "-1"], "--minutes must be finite and above 0, got nan"),
+        (["--minutes", "0", "--max_steps", "-1"], "--minutes must be finite and above 0, got 0.0"),
+        (["--ema_decay", "1"], "--ema_decay must be at least 0 and below 1, got 1.0"),
+        (["--regression_beta", "-1"], "--regression_beta must be finite and above 0, got -1.0"),
+        (["--rgb_unit", "0"], "--rgb_unit must be finite and above 0, got 0.0"),
+        (["--rgb_unit", "inf"], "--rgb_unit must be finite and above 0, got inf"),
+        (["--image_height", "0"], "--image_height must be at least 1, got 0"),
         (["--dataset_config", "pictures"], "has no column 'scene', only image: a tower learns from scenes of"),
     ],
 )
@@ -216,6 +235,46 @@ def test_what_cannot_be_done_is_one_line_before_training(
     line = capsys.readouterr().err.splitlines()[-1]
     assert line.startswith("pretrain_tower.py: ") and message in line
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "message"),
+    [
+        ("--dataset", "other", "dataset='data', now it is 'other'"),
+        ("--dataset_config", "clevr_cogent", "dataset_config='clevr', now it is 'clevr_cogent'"),
+        ("--image_height", "64", "image_height=40, now it is 64"),
+        ("--color_supervision", "rgb", "color_supervision='name', now it is 'rgb'"),
+        ("--regression_beta", "0.1", "regression_beta=1.0, now it is 0.1"),
+        ("--rgb_unit", "0.1", "rgb_unit=1.0, now it is 0.1"),
+        ("--ema_decay", "0.5", "ema_decay=0.999, now it is 0.5"),
+        ("--learning_rate", "0.5", "learning_rate=5e-05, now it is 0.5"),
+    ],
+)
+def test_a_training_goes_on_with_its_own_arguments_alone(
+    flag: str,
+    value: str,
+    message: str,
+    begun: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    noted = (begun / "tower_arguments.json").read_text()
+    assert run_script(monkeypatch, begun, flag, value) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert f"pretrain_tower.py: {begun} was begun with {message}: " in line and "another --output_dir" in line
+    assert (begun / "tower_arguments.json").read_text() == noted
+
+
+def test_how_long_and_on_what_it_is_scored_may_change(begun: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run_script(monkeypatch, begun, "--max_steps", "4", "--eval_splits", "val_id") == 0
+    assert json.loads((begun / "trainer_state.json").read_text())["global_step"] == 4
+    assert json.loads((begun / "tower_arguments.json").read_text())["eval_splits"] == ["val_id"]
+
+
+def test_a_folder_without_a_checkpoint_may_be_begun_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run_script(monkeypatch, tmp_path / "out", "--save_strategy", "no") == 0
+    assert run_script(monkeypatch, tmp_path / "out", "--rgb_unit", "0.1") == 0
+    assert json.loads((tmp_path / "out" / "tower_arguments.json").read_text())["rgb_unit"] == 0.1
 
 
 def test_the_script_trains_scores_and_exports_the_average(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

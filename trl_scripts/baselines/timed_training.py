@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from accelerate import Accelerator
@@ -17,6 +17,8 @@ from tqdm import tqdm
 from transformers import PreTrainedModel
 from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import CONFIG_NAME, SAFE_WEIGHTS_NAME
+
+from trl_scripts.finite_loss import NonFiniteLossError
 
 MAX_GRAD_NORM = 5.0
 SAVE_SECONDS = 60.0
@@ -95,6 +97,10 @@ def fit(model: PreTrainedModel, num_examples: int, batch_loss: BatchLoss, plan: 
         num_examples: batches are drawn from 0 ... num_examples - 1, each at most once in an epoch; not fewer than
             the batch size.
         batch_loss: called with the model in training mode; its forward pass is under autocast if the plan says so.
+
+    Raises:
+        NonFiniteLossError: before a step whose loss or gradient is NaN or infinite. `non_finite_step_<N>.json` in the
+            folder has the numbers of its examples; the last checkpoint is kept.
     """
     if is_finished(folder):
         return
@@ -114,7 +120,10 @@ def fit(model: PreTrainedModel, num_examples: int, batch_loss: BatchLoss, plan: 
             indices = batch_indices(clock.step, num_examples, plan)
             loss = batch_loss(prepared, indices.to(accelerator.device))
             accelerator.backward(loss)
-            accelerator.clip_grad_norm_(prepared.parameters(), MAX_GRAD_NORM)
+            gradient = accelerator.clip_grad_norm_(prepared.parameters(), MAX_GRAD_NORM)
+            for what, value in {"loss": loss.item(), "gradient": float(gradient)}.items():
+                if not math.isfinite(value):
+                    _stop(what, value, clock.step + 1, indices, folder)
             optimizer.step()
             optimizer.zero_grad()
             clock.step += 1
@@ -146,6 +155,20 @@ def batch_indices(step: int, num_examples: int, plan: TrainingPlan) -> torch.Ten
     generator = torch.Generator().manual_seed(plan.seed * 1_000_003 + epoch)
     order = torch.randperm(num_examples, generator=generator)
     return order[place * plan.batch_size : (place + 1) * plan.batch_size]
+
+
+def _stop(what: str, value: float, step: int, examples: torch.Tensor, folder: Path) -> NoReturn:
+    """Write the examples of a step down and raise `NonFiniteLossError`."""
+    path = folder / f"non_finite_step_{step}.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {"step": step, what: str(value), "examples": examples.tolist()}
+    path.write_text(json.dumps(content) + "\n", encoding="utf-8")
+    checkpoint = get_last_checkpoint(str(folder))
+    kept = f"{folder} holds no checkpoint yet" if checkpoint is None else f"{checkpoint} is kept"
+    raise NonFiniteLossError(
+        f"the {what} of step {step} is {value}: training has stopped before it; {kept}, the numbers of the step's "
+        f"examples are in {path}. Look at them, or train with a lower learning rate in another --output_dir"
+    )
 
 
 def _save_checkpoint(accelerator: Accelerator, folder: Path, step: int) -> None:

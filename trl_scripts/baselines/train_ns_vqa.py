@@ -10,17 +10,18 @@ python -m trl_scripts.baselines.train_ns_vqa --config trl_scripts/recipes/ns_vqa
 Run again, it goes on from the last checkpoint in OUT; a net that is finished is left as it is.
 """
 
-import json
 import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from transformers import set_seed
 from trl import TrlParser
 
+from trl_scripts.begun_run import check_begun_with, note_arguments
 from trl_scripts.errors import CommandError
+from trl_scripts.option_ranges import AT_LEAST_ONE, NOT_NEGATIVE, POSITIVE, SEED, SHARE, check_ranges
 
 from .attribute_examples import AttributeExamples, attribute_batch_loss
 from .attribute_net import AttributeNet, AttributeNetConfig
@@ -32,7 +33,24 @@ from .segmentation_net import SegmentationNet, SegmentationNetConfig
 from .timed_training import BatchLoss, TrainingPlan, fit, is_finished
 
 ARGUMENTS_FILE = "ns_vqa_arguments.json"
+Precision = Literal["bf16", "no"]
 _CHANGEABLE = {"output_dir", "minutes", "report_to"}
+_SIZES = (
+    *("image_size", "segmentation_channels", "segmentation_blocks", "segmentation_decoder_channels"),
+    *("segmentation_batch_size", "attribute_image_size", "attribute_embedding_size", "attribute_hidden_sizes"),
+    *("attribute_depths", "attribute_batch_size"),
+)
+_POSITIVE = (
+    *("segmentation_epochs", "segmentation_learning_rate", "attribute_epochs", "attribute_learning_rate"),
+    "minutes",
+)
+_RANGES = {
+    **dict.fromkeys(_SIZES, AT_LEAST_ONE),
+    **dict.fromkeys(_POSITIVE, POSITIVE),
+    "segmentation_weight_decay": NOT_NEGATIVE,
+    "segmentation_share": SHARE,
+    "seed": SEED,
+}
 
 
 @dataclass
@@ -64,13 +82,19 @@ class NSVQAArguments:
     attribute_learning_rate: float = 2e-3
     minutes: float | None = field(default=None, metadata={"help": "End, schedule included, after so many minutes."})
     segmentation_share: float = field(default=0.5, metadata={"help": "Of the minutes, for the detector."})
-    precision: str = field(default="bf16", metadata={"help": "bf16 (autocast) or no."})
+    precision: Precision = field(default="bf16", metadata={"help": "bf16 (autocast) or no."})
     seed: int = 0
     report_to: str | None = field(default=None, metadata={"help": "A tracker of accelerate, e.g. tensorboard."})
 
 
 def train(arguments: NSVQAArguments) -> None:
-    """Train what is not yet trained; CommandError if the data is not there or has no instance masks."""
+    """Train what is not yet trained.
+
+    Raises:
+        CommandError: if an argument is out of range or other than at the beginning, the data is not there or has no
+            instance masks, or a loss is NaN.
+    """
+    _check(arguments)
     height, width = arguments.image_size
     scenes = load_instance_scenes(
         arguments.dataset,
@@ -81,24 +105,23 @@ def train(arguments: NSVQAArguments) -> None:
         max_scenes=arguments.max_train_scenes,
     )
     output = Path(arguments.output_dir)
-    _note_arguments({**asdict(arguments), "train_scenes": len(scenes)}, output / ARGUMENTS_FILE)
+    used = {**asdict(arguments), "train_scenes": len(scenes)}
+    check_begun_with(output / ARGUMENTS_FILE, used, _CHANGEABLE)
+    output.mkdir(parents=True, exist_ok=True)
+    note_arguments(output / ARGUMENTS_FILE, used)
     segmentation = _train_segmentation(arguments, scenes, output / SEGMENTATION_FOLDER)
     if not is_finished(output / ATTRIBUTE_FOLDER):
         _train_attributes(arguments, scenes, propose_masks(segmentation, scenes), output / ATTRIBUTE_FOLDER)
 
 
-def _note_arguments(used: dict[str, Any], path: Path) -> None:
-    """Write the arguments; CommandError if the folder was begun with others, which its nets would mix up."""
-    if path.is_file():
-        begun = json.loads(path.read_text(encoding="utf-8"))
-        for name in used.keys() - _CHANGEABLE:
-            if used[name] != begun[name]:
-                raise CommandError(
-                    f"{path.parent} was begun with {name}={begun[name]!r}, now it is {used[name]!r}: "
-                    "choose another --output_dir"
-                )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(used, indent=2) + "\n", encoding="utf-8")
+def _check(arguments: NSVQAArguments) -> None:
+    """`CommandError` for an argument that is out of its range."""
+    check_ranges(asdict(arguments), _RANGES)
+    for name, size in (("image_size", arguments.image_size), ("attribute_image_size", arguments.attribute_image_size)):
+        if len(size) != 2:
+            raise CommandError(f"--{name} must be height and width in pixels, got {size}")
+    if arguments.precision not in get_args(Precision):  # YAML takes a bare `no` for false
+        raise CommandError(f'--precision must be "bf16" or "no", with its quotes in YAML, got {arguments.precision!r}')
 
 
 def _train_segmentation(arguments: NSVQAArguments, scenes: InstanceScenes, folder: Path) -> SegmentationNet:

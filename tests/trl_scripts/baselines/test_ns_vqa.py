@@ -1,6 +1,7 @@
 """NS-VQA learns painted scenes by heart, says only what it may, and refuses what it cannot read."""
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -129,6 +130,57 @@ def test_a_finished_training_is_not_repeated_and_not_mixed(trained: Path, datase
     assert weights.stat().st_mtime_ns == before
     with pytest.raises(CommandError, match="begun with seed=0, now it is 1"):
         train(NSVQAArguments(dataset=str(dataset), output_dir=str(trained), seed=1, **SMALL))
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--minutes", "0"], "--minutes must be finite and above 0, got 0.0"),
+        (["--minutes", "nan"], "--minutes must be finite and above 0, got nan"),
+        (["--segmentation_share", "1.5"], "--segmentation_share must be above 0 and below 1, got 1.5"),
+        (["--segmentation_batch_size", "0"], "--segmentation_batch_size must be at least 1, got 0"),
+        (["--attribute_epochs", "-1"], "--attribute_epochs must be finite and above 0, got -1.0"),
+        (["--attribute_learning_rate", "nan"], "--attribute_learning_rate must be finite and above 0, got nan"),
+        (["--segmentation_channels", "8", "0"], "--segmentation_channels must be at least 1, got [8, 0]"),
+        (["--image_size", "40"], "--image_size must be height and width in pixels, got [40]"),
+        (["--config", "bare_no.yaml"], '--precision must be "bf16" or "no", with its quotes in YAML, got False'),
+        (["--seed", "-1"], "--seed must be at least 0 and below 2**32, got -1"),
+    ],
+)
+def test_an_argument_out_of_range_is_one_line(
+    flags: list[str],
+    message: str,
+    dataset: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "bare_no.yaml").write_text("precision: no\n")
+    monkeypatch.chdir(tmp_path)
+    command = ["train_ns_vqa", "--dataset", str(dataset), "--output_dir", str(tmp_path / "out"), *flags]
+    monkeypatch.setattr(sys, "argv", command)
+    assert train_ns_vqa.main() == 2
+    assert capsys.readouterr().err.splitlines()[-1] == f"train_ns_vqa: {message}"
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_loss_that_is_no_number_stops_the_command(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = SMALL | {
+        "dataset": str(dataset),
+        "output_dir": str(tmp_path / "out"),
+        "segmentation_learning_rate": 1e30,
+    }
+    (tmp_path / "options.yaml").write_text(json.dumps(options))  # JSON is YAML
+    monkeypatch.setattr(sys, "argv", ["train_ns_vqa", "--config", str(tmp_path / "options.yaml")])
+    assert train_ns_vqa.main() == 2
+    folder = tmp_path / "out" / "segmentation_net"
+    (report,) = folder.glob("non_finite_step_*.json")
+    step = json.loads(report.read_text())["step"]
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert re.match(rf"train_ns_vqa: the (loss|gradient) of step {step} is (nan|inf): ", line) and str(report) in line
+    assert not (folder / "model.safetensors").exists()
 
 
 def test_a_dataset_without_masks_says_how_to_build_them(tmp_path: Path, monkeypatch, capsys) -> None:  # type: ignore[no-untyped-def]

@@ -22,6 +22,7 @@ from trl_scripts.baselines.timed_training import (
     fit,
     is_finished,
 )
+from trl_scripts.finite_loss import NonFiniteLossError
 
 PLAN = TrainingPlan(steps=8, seconds=None, batch_size=3, learning_rate=1e-2, warmup_steps=2)
 FINISHED = {"config.json", "model.safetensors", CLOCK_FILE}
@@ -131,6 +132,48 @@ def test_a_run_killed_while_it_saves_resumes_from_the_last_whole_checkpoint(
     whole, resumed = (AttributeNet.from_pretrained(tmp_path / name).state_dict() for name in ("whole", "killed"))
     assert all(torch.equal(weights, resumed[name]) for name, weights in whole.items())
     assert {path.name for path in (tmp_path / "killed").iterdir()} == FINISHED
+
+
+def make_spoilt_loss(call: int, factor: float) -> Callable[[Any, torch.Tensor], torch.Tensor]:
+    """`make_loss` times a factor, in one call."""
+    loss, calls = make_loss(), iter(range(100))
+
+    def spoilt(net: Any, indices: torch.Tensor) -> torch.Tensor:
+        value = loss(net, indices)
+        return value * factor if next(calls) == call else value
+
+    return spoilt
+
+
+@pytest.mark.parametrize(
+    ("factor", "message"),
+    [
+        (float("nan"), "the loss of step 6 is nan: "),
+        (float("inf"), "the loss of step 6 is inf: "),
+        (1e38, "the gradient of step 6 is (inf|nan): "),  # its square is infinite, the loss is not
+    ],
+)
+def test_a_loss_or_gradient_that_is_no_number_stops_before_its_step(
+    factor: float, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit(make_net(), 10, make_loss(), PLAN, tmp_path / "whole")
+    monkeypatch.setattr(timed_training, "SAVE_SECONDS", -1.0)
+    folder = tmp_path / "net"
+    with pytest.raises(NonFiniteLossError, match=message) as stopped:
+        fit(make_net(), 10, make_spoilt_loss(5, factor), PLAN, folder)
+    assert f"{folder / 'checkpoint-5'} is kept" in str(stopped.value) and "\n" not in str(stopped.value)
+    report = folder / "non_finite_step_6.json"
+    assert str(report) in str(stopped.value)
+    assert json.loads(report.read_text())["examples"] == batch_indices(5, 10, PLAN).tolist()
+    assert not is_finished(folder)
+    fit(make_net(), 10, make_loss(), PLAN, folder)  # the checkpoint was a good one
+    whole, resumed = (AttributeNet.from_pretrained(place).state_dict() for place in (tmp_path / "whole", folder))
+    assert all(torch.equal(weights, resumed[name]) for name, weights in whole.items())
+
+
+def test_a_loss_that_is_no_number_before_the_first_checkpoint_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(NonFiniteLossError, match="net holds no checkpoint yet"):
+        fit(make_net(), 10, make_spoilt_loss(0, float("nan")), PLAN, tmp_path / "net")
 
 
 def test_a_finished_net_is_left_as_it_is(tmp_path: Path) -> None:
