@@ -184,7 +184,10 @@ def _bars(results: Results) -> tuple[Figure, str]:
                     label=_label(run) if number == 0 else None,
                 )
                 axis.errorbar(at, value, [[value - low], [high - value]], color="black", linewidth=0.8)
-        axis.set_xticks([number + 0.4 for number in range(len(splits))], splits, fontsize=7)
+        # Names of splits are long, panels narrow.
+        names = [split.replace("_ood_", "_ood\n") for split in splits]
+        middle = 0.5 * len(runs) / (len(runs) + 2)
+        axis.set_xticks([number + middle for number in range(len(splits))], names, fontsize=7)
         axis.set_title(score, fontsize=9)
         axis.set_ylim(bottom=0)
     _legend(figure, axes)
