@@ -243,7 +243,9 @@ def _details(results: Results, run: dict[str, Any], split: str, name: str) -> An
 
 
 def _color(results: Results, run: dict[str, Any]) -> Any:
-    return plt.get_cmap("tab10")(list(results["recipe"]["arms"]).index(run["group"]) % 10)
+    arms = list(results["recipe"]["arms"])
+    colors = plt.get_cmap("tab10" if len(arms) <= 10 else "tab20")
+    return colors(arms.index(run["group"]) % colors.N)
 
 
 def _alpha(run: dict[str, Any]) -> float:
