@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from dataset_builders.whole_file import write_whole
+
 from .data import load_rows
 from .plan import Folders, Run, sft_arguments
 from .recipe import Recipe
@@ -68,11 +70,10 @@ def _train(run: Run, recipe: Recipe, folders: Folders) -> Trained:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a file that is there whole or not at all."""
+    """Write a file that is there whole or not at all; another call of the command may be writing the same one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    text = json.dumps(content, indent=1) + "\n"
+    write_whole(path, lambda place: place.write_text(text, encoding="utf-8"))
 
 
 def _measure(trained: Trained, run: Run, recipe: Recipe, folders: Folders) -> dict[str, Any]:

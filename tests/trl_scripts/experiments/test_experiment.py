@@ -1,6 +1,7 @@
 """A whole experiment, from the recipe to its page, and what a second call and a kill do to it."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ from trl_scripts.experiments.callbacks import ProgressLines
 from trl_scripts.experiments.plan import Folders, plan_runs
 from trl_scripts.experiments.recipe import load_recipe
 from trl_scripts.experiments.results import check_settings
+from trl_scripts.experiments.run import write_json
 
 
 @pytest.fixture(scope="module")
@@ -208,3 +210,22 @@ def test_an_unknown_arm_or_seed_is_refused(files: SimpleNamespace, capsys: pytes
     assert "no arm 'mouth': choose from ['digits', 'head']" in capsys.readouterr().err
     assert run(files, "out", "--seeds", "7") == 2
     assert "no seed 7" in capsys.readouterr().err
+
+
+def test_two_calls_that_write_the_same_file_at_once_do_not_disturb_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace_file, own = os.replace, os.getpid()
+    path = tmp_path / "preparation.json"
+
+    def replace_after_the_other(source: Path, target: Path) -> None:
+        monkeypatch.setattr(os, "replace", replace_file)
+        monkeypatch.setattr(os, "getpid", lambda: own + 1)
+        write_json(path, {"writer": "other"})
+        assert json.loads(path.read_text()) == {"writer": "other"}
+        replace_file(source, target)
+
+    monkeypatch.setattr(os, "replace", replace_after_the_other)
+    write_json(path, {"writer": "this"})
+    assert json.loads(path.read_text()) == {"writer": "this"}
+    assert [item.name for item in tmp_path.iterdir()] == ["preparation.json"]
