@@ -1,6 +1,6 @@
 """Processor of IG-LLM: image and scene program in, model inputs out, and generated tokens back to a scene."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -135,12 +135,21 @@ class IGLLMProcessor(ProcessorMixin):
         input_ids = prompt.repeat(len(image_inputs["pixel_values"]) if batch_size is None else batch_size, 1)
         return BatchFeature({"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids), **image_inputs})
 
-    def encode_training(self, images: Any | None, scenes: Sequence[SceneProgram], **augmentation: Any) -> BatchFeature:
+    def encode_training(
+        self,
+        images: Any | None,
+        scenes: Sequence[SceneProgram],
+        not_asked: Sequence[Collection[str]] | None = None,
+        **augmentation: Any,
+    ) -> BatchFeature:
         """Inputs and labels for training, right-padded.
 
         Args:
             images: Images, one for each scene, or None where cached image features take their place.
             scenes (`Sequence[SceneProgram]`): The answers; a single scene goes in as a list of one.
+            not_asked (*optional*):
+                For each scene, attributes whose words are in the input and no labels, because the image does not say
+                them: `{"color"}` where an object's colour has no name.
             augmentation: `rng`, `shuffle_attributes` and `sample_synonyms` of `program_terminals`.
 
         Returns:
@@ -151,6 +160,8 @@ class IGLLMProcessor(ProcessorMixin):
         prompt = self.encode_prompt_text()
         answers = [self.encode_answer(scene, **augmentation) for scene in scenes]
         inputs = _pad_right(prompt, answers, self.tokenizer.pad_token_id, self.num_token_id)
+        if not_asked is not None:
+            _drop_labels(inputs["labels"][:, len(prompt) :], answers, not_asked)
         if images is not None:
             inputs.update(self.image_processor(images, return_tensors="pt"))
             if len(inputs["pixel_values"]) != len(scenes):
@@ -221,8 +232,9 @@ class IGLLMProcessor(ProcessorMixin):
         """Prefix, program (rotations in the processor's own representation), suffix and end token as token ids."""
         program = program_terminals(scene.with_rotation(self.rotation), numbers=self.numbers, **augmentation)
         terminals = [*_fixed_terminals(self.answer_prefix), *program, *_fixed_terminals(self.answer_suffix)]
-        ids, values, quantities = encode_terminals(terminals, self.tokenizer, self.num_token)
-        return EncodedTerminals([*ids, self.tokenizer.eos_token_id], values, [*quantities, NO_QUANTITY])
+        ids, values, quantities, attributes = encode_terminals(terminals, self.tokenizer, self.num_token)
+        end = self.tokenizer.eos_token_id
+        return EncodedTerminals([*ids, end], values, [*quantities, NO_QUANTITY], [*attributes, None])
 
     def _own_prompt_length(self, sequences: torch.Tensor) -> int:
         """Length of this processor's prompt, which must open every sequence."""
@@ -292,7 +304,7 @@ def _pad_right(
     labels = torch.full(shape, IGNORE_INDEX)
     number_labels = torch.full(shape, torch.nan)
     number_quantities = torch.full(shape, NO_QUANTITY)
-    for row, (ids, values, quantities) in enumerate(answers):
+    for row, (ids, values, quantities, _) in enumerate(answers):
         answer, end = torch.tensor(ids), len(prompt) + len(ids)
         input_ids[row, :end] = torch.tensor(prompt + ids)
         attention_mask[row, :end] = 1
@@ -307,6 +319,13 @@ def _pad_right(
         "number_labels": number_labels,
         "number_quantities": number_quantities,
     }
+
+
+def _drop_labels(labels: torch.Tensor, answers: list[EncodedTerminals], not_asked: Sequence[Collection[str]]) -> None:
+    """Take the words of each answer's `not_asked` attributes out of `labels` (B, answer)."""
+    for row, answer, names in zip(labels, answers, not_asked, strict=True):
+        is_dropped = [attribute in names for attribute in answer.attributes]
+        row[: len(is_dropped)][is_dropped] = IGNORE_INDEX
 
 
 IGLLMProcessor.register_for_auto_class()

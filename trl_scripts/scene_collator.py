@@ -22,11 +22,15 @@ def answer_lengths(rows: Dataset, processor: IGLLMProcessor) -> list[int]:
     return [len(processor.encode_answer(scene).ids) for scene in row_scenes(rows)]
 
 
+# What the words of a row's program do not tell of its picture (recolored_rows.py).
+_NAMELESS = ("color",)
+
+
 class SceneCollator:
     """Encodes programs, and images or their cached tower features.
 
     What is drawn at random depends on `seed`, the epoch and the `index` of the batch's rows alone: a training that was
-    killed draws the same when it is run again.
+    killed draws the same when it is run again. Colours of `recolored` rows have no names and are no labels.
 
     Args:
         processor: tokenises programs and prepares images.
@@ -59,7 +63,8 @@ class SceneCollator:
         images = [row["image"] for row in rows] if "image" in rows[0] else None
         draws = images is None or any(self.augmentation.values())
         rng = self._generator([row["index"] for row in rows]) if draws else None
-        batch = dict(self.processor.encode_training(images, scenes, rng=rng, **self.augmentation))
+        not_asked = [_NAMELESS if row.get("recolored") else () for row in rows]
+        batch = dict(self.processor.encode_training(images, scenes, not_asked, rng=rng, **self.augmentation))
         if images is None:
             if self.features is None:
                 raise ValueError(f"rows have no image and there are no cached features; columns: {list(rows[0])}")

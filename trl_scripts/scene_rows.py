@@ -19,11 +19,14 @@ COLUMNS = ("image", "program")
 _REBUILD = "delete it and run `igllm build` again"
 
 
-def load_scene_rows(dataset: str, config: str | None, split: str, limit: int | None = None) -> Dataset:
+def load_scene_rows(
+    dataset: str, config: str | None, split: str, limit: int | None = None, masks: bool = False
+) -> Dataset:
     """The columns `image` and `program` of a split, every row of which has been looked at.
 
     Args:
         dataset, config, split, limit: as of `load_split`.
+        masks: also the column `instance_mask`, as it is.
 
     Raises:
         CommandError: as of `load_split`, or if a column is missing or of another type, an image is no image or a
@@ -32,8 +35,10 @@ def load_scene_rows(dataset: str, config: str | None, split: str, limit: int | N
     rows = load_split(dataset, config, split, limit)
     name = _name(dataset, split)
     _check_columns(rows, name)
-    rows = rows.select_columns(list(COLUMNS))
-    for index, row in enumerate(rows.cast_column("image", Image(decode=False))):
+    if masks and "instance_mask" not in rows.column_names:
+        raise CommandError(f"{name} has no column 'instance_mask': build it with `igllm build --ground-truth`")
+    rows = rows.select_columns([*COLUMNS, *(["instance_mask"] if masks else [])])
+    for index, row in enumerate(rows.select_columns(list(COLUMNS)).cast_column("image", Image(decode=False))):
         _check_row(row, f"row {index} of {name}")
     return rows
 

@@ -39,6 +39,7 @@ from trl_scripts.lora import (
 )
 from trl_scripts.mirrored_rows import with_mirrored
 from trl_scripts.option_ranges import NOT_NEGATIVE, check_ranges
+from trl_scripts.recolored_rows import with_recolored
 from trl_scripts.run_clock import RunClock
 from trl_scripts.scene_collator import SceneCollator, answer_lengths, row_scenes
 from trl_scripts.scene_rows import load_scene_rows
@@ -52,7 +53,8 @@ from trl_scripts.whole_checkpoints import last_whole_checkpoint, make_output_fol
 class SceneArguments:
     """What is trained on what.
 
-    `mirror` adds the mirror image of every training scene (CLEVR's families; mirrored_rows.py).
+    `recolor` adds every training scene once more in random colours, whose names are not asked for (recolored_rows.py),
+    `mirror` then the mirror image of each (mirrored_rows.py); both are for CLEVR's families.
     Scenes of `eval_split` are looked at if `eval_strategy` is not "no" (the default).
     `feature_cache` is a folder for the frozen tower's features (computed once; `feature_copies` differently augmented
     versions of every image); without it images go through the tower in every step. `number_head`, `scale_numbers`
@@ -71,6 +73,7 @@ class SceneArguments:
     train_split: str = "train"
     eval_split: str = "val_id"
     max_train_scenes: int | None = None
+    recolor: bool = False
     mirror: bool = False
     max_eval_scenes: int | None = 200
     number_head: NumberHead = "tanh_mlp_gelu"
@@ -129,9 +132,9 @@ def train(
     """
     check_ranges(asdict(arguments), _RANGES)
     set_seed(training_arguments.seed)  # a new model's weights are drawn before there is a trainer
-    train_rows = _load_rows(arguments, arguments.train_split, arguments.max_train_scenes, arguments.mirror)
+    train_rows = _load_train_rows(arguments, training_arguments.seed)
     evaluates = training_arguments.eval_strategy != "no" or training_arguments.eval_on_start
-    eval_rows = _load_rows(arguments, arguments.eval_split, arguments.max_eval_scenes) if evaluates else None
+    eval_rows = _load_eval_rows(arguments) if evaluates else None
     make_output_folder(Path(str(training_arguments.output_dir)))
     model, processor = _load_model(arguments, model_arguments, train_rows)
     if arguments.float_w is not None:
@@ -148,7 +151,7 @@ def train(
         # Features take the place of images; each row keeps the number under which its features are stored.
         train_rows = train_rows.remove_columns("image")
     used = {**asdict(arguments), **_number_settings(model, processor), **model_settings(model_arguments)}
-    used["train_scenes"] = len(train_rows) // (2 if arguments.mirror else 1)
+    used["train_scenes"] = len(train_rows) // ((1 + arguments.recolor) * (1 + arguments.mirror))
     origin = read_origin(used)
     trainer = SceneSFTTrainer(
         origin=origin,
@@ -241,10 +244,20 @@ def _cache_features(
         return cache_features(rows, model, processor, folder, copies, augmentation, training_arguments.device)
 
 
-def _load_rows(arguments: SceneArguments, split: str, limit: int | None, mirror: bool = False) -> Dataset:
+def _load_train_rows(arguments: SceneArguments, seed: int) -> Dataset:
+    limit, recolor = arguments.max_train_scenes, arguments.recolor
+    rows = load_scene_rows(arguments.dataset, arguments.dataset_config, arguments.train_split, limit, masks=recolor)
+    rows = with_recolored(rows, seed) if recolor else rows
+    return _with_index(with_mirrored(rows) if arguments.mirror else rows)
+
+
+def _load_eval_rows(arguments: SceneArguments) -> Dataset:
+    limit = arguments.max_eval_scenes
+    return _with_index(load_scene_rows(arguments.dataset, arguments.dataset_config, arguments.eval_split, limit))
+
+
+def _with_index(rows: Dataset) -> Dataset:
     """With a column that says which row it is, whatever the order that a sampler draws."""
-    rows = load_scene_rows(arguments.dataset, arguments.dataset_config, split, limit)
-    rows = with_mirrored(rows) if mirror else rows
     return rows.add_column("index", list(range(len(rows))))
 
 

@@ -29,12 +29,14 @@ class Terminal:
         text: As written; the texts of all terminals joined are the program.
         value: The unrounded number of a `"number"`, else `None`.
         quantity: What a `"number"` is, one of `QUANTITIES`, else `None`.
+        attribute: Whose value a `"word"` is, `"color"` say; `None` where nobody asks.
     """
 
     kind: str
     text: str
     value: float | None = None
     quantity: str | None = None
+    attribute: str | None = None
 
 
 def program_terminals(
@@ -114,11 +116,13 @@ class EncodedTerminals(NamedTuple):
         values: Values of the `[NUM]` tokens in their order. Numbers written as digits add none, so that values and
             `[NUM]` ids always go in pairs.
         quantities: For each token its index in `QUANTITIES` if it belongs to a number, else `NO_QUANTITY`.
+        attributes: For each token the attribute whose word it belongs to, else `None`.
     """
 
     ids: list[int]
     values: list[float]
     quantities: list[int]
+    attributes: list[str | None]
 
 
 def encode_terminals(
@@ -128,6 +132,7 @@ def encode_terminals(
     ids: list[int] = []
     values: list[float] = []
     quantities: list[int] = []
+    attributes: list[str | None] = []
     encoded: dict[tuple[str, str], list[int]] = {}  # fixed texts and words repeat on every line
     for terminal in terminals:
         key = (terminal.kind, terminal.text)
@@ -136,9 +141,10 @@ def encode_terminals(
         ids += encoded[key]
         quantity = NO_QUANTITY if terminal.quantity is None else QUANTITIES.index(terminal.quantity)
         quantities += len(encoded[key]) * [quantity]
+        attributes += len(encoded[key]) * [terminal.attribute]
         if terminal.text == NUM_TOKEN and terminal.value is not None:
             values.append(terminal.value)
-    return EncodedTerminals(ids, values, quantities)
+    return EncodedTerminals(ids, values, quantities, attributes)
 
 
 def decode_terminals(pieces: Iterable[Sequence[int]], tokenizer: "PreTrainedTokenizerBase") -> str:
@@ -159,7 +165,7 @@ def _statement(attributes: list[tuple[str, AttributeValue]], number_text: str) -
     for index, (name, value) in enumerate(attributes):
         yield Terminal("fixed", f"{', ' if index else ''}{name}=")
         if isinstance(value, str):
-            yield from (Terminal("fixed", "'"), Terminal("word", value), Terminal("fixed", "'"))
+            yield from (Terminal("fixed", "'"), Terminal("word", value, attribute=name), Terminal("fixed", "'"))
         elif isinstance(value, tuple):
             quantities = QUANTITIES[:3] if name == "loc" else (name,) * len(value)
             for place, (number, quantity) in enumerate(zip(value, quantities, strict=True)):

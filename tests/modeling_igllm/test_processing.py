@@ -53,7 +53,7 @@ def test_any_text_survives_the_tiny_tokenizer(processor: IGLLMProcessor) -> None
 
 def test_training_inputs_hold_prompt_answer_and_end(processor: IGLLMProcessor) -> None:
     batch = tiny.make_batch(processor)
-    answer, values, quantities = processor.encode_answer(tiny.SHORT_SCENE)
+    answer, values, quantities, _ = processor.encode_answer(tiny.SHORT_SCENE)
     assert values == tiny.SHORT_SCENE.numbers
     prompt = [processor.tokenizer.bos_token_id] + 16 * [processor.image_token_id]
     end = len(prompt) + len(answer)

@@ -136,11 +136,11 @@ def test_nothing_is_merged_across_a_boundary() -> None:
 
 @tokenizers
 def test_values_and_number_tokens_go_in_pairs(tokenizer: PreTrainedTokenizerFast) -> None:
-    ids, values, _ = encode_terminals(program_terminals(CLEVR, numbers="token"), tokenizer)
+    ids, values, _, _ = encode_terminals(program_terminals(CLEVR, numbers="token"), tokenizer)
     assert ids.count(number_token_id(tokenizer)) == len(values) == 7
     assert values == CLEVR.numbers
     for numbers in ("text", "char"):
-        ids, values, _ = encode_terminals(program_terminals(CLEVR, numbers=numbers), tokenizer)
+        ids, values, _, _ = encode_terminals(program_terminals(CLEVR, numbers=numbers), tokenizer)
         assert number_token_id(tokenizer) not in ids and values == []
 
 
@@ -174,7 +174,7 @@ def test_any_scene_comes_back_from_its_tokens(scene: SceneProgram) -> None:
 def test_an_empty_program_has_no_tokens() -> None:
     tokenizer = TOKENIZERS["byte-level"]
     assert program_terminals(SceneProgram(())) == []
-    assert encode_terminals([], tokenizer) == ([], [], [])
+    assert encode_terminals([], tokenizer) == ([], [], [], [])
     assert decode_terminals([], tokenizer) == ""
 
 
