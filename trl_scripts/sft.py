@@ -11,10 +11,9 @@ pretrained backbones). TRL's model arguments apply: `--use_peft --lora_r 128` tr
 `--dtype bfloat16` or `--load_in_4bit` beside a smaller base.
 """
 
-import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -38,63 +37,16 @@ from trl_scripts.lora import (
     write_grammar,
 )
 from trl_scripts.mirrored_rows import with_mirrored
-from trl_scripts.option_ranges import NOT_NEGATIVE, check_ranges
 from trl_scripts.recolored_rows import with_recolored
 from trl_scripts.run_clock import RunClock
 from trl_scripts.scene_collator import SceneCollator, answer_lengths, row_scenes
 from trl_scripts.scene_rows import load_scene_rows
 from trl_scripts.scene_trainer import SceneSFTTrainer
-from trl_scripts.tiny_model import NumberHead, build_tiny_model
+from trl_scripts.sft_arguments import SceneArguments, check_and_note
+from trl_scripts.tiny_model import build_tiny_model
 from trl_scripts.training_card import read_origin
 from trl_scripts.whole_checkpoints import last_whole_checkpoint, make_output_folder, one_line_if_unwritable
 
-
-@dataclass
-class SceneArguments:
-    """What is trained on what.
-
-    `recolor` adds every training scene once more in random colours, whose names are not asked for (recolored_rows.py),
-    `mirror` then the mirror image of each (mirrored_rows.py); both are for CLEVR's families.
-    Scenes of `eval_split` are looked at if `eval_strategy` is not "no" (the default).
-    `feature_cache` is a folder for the frozen tower's features (computed once; `feature_copies` differently augmented
-    versions of every image); without it images go through the tower in every step. `number_head`, `scale_numbers`
-    (each quantity by its range in the training scenes; "binned" needs it), `feed_numbers_back` and `rotation` are for
-    a new model. `float_w` is the weight of the number loss, by default the model's own (1.0 of a new one);
-    `number_token_loss_weight` is for digit text; `number_head_learning_rate` is `learning_rate` by default.
-    `train_number_token` is for LoRA where the number token was added to the vocabulary (lora.py).
-
-    Of TRL's model arguments, `attn_implementation` is the language model's: in bfloat16 on a CPU, "eager" is faster
-    than "sdpa" (the default) up to a few hundred tokens, prompt included (benchmarks/train.py).
-    """
-
-    dataset: str = field(metadata={"help": "Folder or Hub repository of built scenes."})
-    tower: str | None = None
-    dataset_config: str = "clevr"
-    train_split: str = "train"
-    eval_split: str = "val_id"
-    max_train_scenes: int | None = None
-    recolor: bool = False
-    mirror: bool = False
-    max_eval_scenes: int | None = 200
-    number_head: NumberHead = "tanh_mlp_gelu"
-    scale_numbers: bool = False
-    feed_numbers_back: bool = False
-    rotation: str = "6d"
-    float_w: float | None = None
-    number_token_loss_weight: float = 0.0
-    number_head_learning_rate: float | None = None
-    train_number_token: bool = False
-    feature_cache: str | None = None
-    feature_copies: int = 1
-    shuffle_attributes: bool = False
-    sample_synonyms: bool = False
-
-
-_RANGES = {
-    "float_w": NOT_NEGATIVE,
-    "number_token_loss_weight": NOT_NEGATIVE,
-    "number_head_learning_rate": NOT_NEGATIVE,
-}
 ARGUMENT_CLASSES = (SceneArguments, SFTConfig, ModelConfig)
 
 
@@ -121,27 +73,29 @@ def train(
 ) -> None:
     """Train, save and, if asked for, push.
 
-    Training goes on from `resume_from_checkpoint`, or else from the last whole checkpoint in the output folder.
+    Training goes on from `resume_from_checkpoint`, or else from the last whole checkpoint in the output folder, whose
+    arguments must be these.
 
     Args:
         callbacks: of the trainer, beside its own.
 
     Raises:
-        CommandError: if the dataset or the model is broken, arguments are out of range or contradict each other, the
-            loss is NaN, the disk full, or the Hub out of reach or refusing.
+        CommandError: if the dataset or the model is broken, arguments are out of range, contradict each other or are
+            other than at the beginning, the loss is NaN, the disk full, or the Hub out of reach or refusing.
     """
-    check_ranges(asdict(arguments), _RANGES)
+    arguments.check()
     set_seed(training_arguments.seed)  # a new model's weights are drawn before there is a trainer
     train_rows = _load_train_rows(arguments, training_arguments.seed)
     evaluates = training_arguments.eval_strategy != "no" or training_arguments.eval_on_start
     eval_rows = _load_eval_rows(arguments) if evaluates else None
-    make_output_folder(Path(str(training_arguments.output_dir)))
+    output = Path(str(training_arguments.output_dir))
+    make_output_folder(output)
     model, processor = _load_model(arguments, model_arguments, train_rows)
-    if arguments.float_w is not None:
-        model.config.float_w = arguments.float_w
-    model.set_grammar(processor.make_grammar(row_scenes(train_rows)))
-    model.model.vision_tower.requires_grad_(False)
-    model.set_attn_implementation({"text_config": model_arguments.attn_implementation or "sdpa"})
+    used = {**asdict(arguments), **_number_settings(model, processor), **model_settings(model_arguments)}
+    used["train_scenes"] = len(train_rows) // ((1 + arguments.recolor) * (1 + arguments.mirror))
+    last = training_arguments.resume_from_checkpoint or last_whole_checkpoint(output)
+    check_and_note(used, training_arguments, last)
+    _prepare_model(model, processor, arguments, model_arguments, train_rows)
     if training_arguments.train_sampling_strategy in ("group_by_length", "batch_rebalance"):
         lengths = answer_lengths(train_rows, processor)
         train_rows = train_rows.add_column(training_arguments.length_column_name, lengths)
@@ -150,8 +104,6 @@ def train(
         features = _cache_features(arguments, training_arguments, train_rows, model, processor)
         # Features take the place of images; each row keeps the number under which its features are stored.
         train_rows = train_rows.remove_columns("image")
-    used = {**asdict(arguments), **_number_settings(model, processor), **model_settings(model_arguments)}
-    used["train_scenes"] = len(train_rows) // ((1 + arguments.recolor) * (1 + arguments.mirror))
     origin = read_origin(used)
     trainer = SceneSFTTrainer(
         origin=origin,
@@ -170,17 +122,15 @@ def train(
     )
     if features is not None:
         check_tower_is_frozen(cast(nn.Module, trainer.model))
-    last = training_arguments.resume_from_checkpoint or last_whole_checkpoint(trainer.output_folder)
     trainer.train(resume_from_checkpoint=last)
-    _save(trainer, model if model_arguments.use_peft else None, used)
+    _save(trainer, model if model_arguments.use_peft else None)
 
 
-def _save(trainer: SceneSFTTrainer, base: IGLLMForSceneProgram | None, used: dict[str, Any]) -> None:
+def _save(trainer: SceneSFTTrainer, base: IGLLMForSceneProgram | None) -> None:
     """Save all that `train` leaves behind, and push it; `base` is what an adapter was trained on."""
     output = trainer.output_folder
     with one_line_if_unwritable(output):
         trainer.save_state()
-        (output / "scene_arguments.json").write_text(json.dumps(used, indent=2) + "\n")
         if base is not None:
             write_grammar(base, output)
         trainer.create_model_card()
@@ -215,6 +165,21 @@ def _new_model(
         raise CommandError(
             f"cannot build a model on the tower {tower!r}: {one_line(error)} (--tower: output of pretrain_tower.py)"
         ) from error
+
+
+def _prepare_model(
+    model: IGLLMForSceneProgram,
+    processor: IGLLMProcessor,
+    arguments: SceneArguments,
+    model_arguments: ModelConfig,
+    train_rows: Dataset,
+) -> None:
+    """Weight of the number loss, grammar of the training scenes, a frozen tower, and the way of attention."""
+    if arguments.float_w is not None:
+        model.config.float_w = arguments.float_w
+    model.set_grammar(processor.make_grammar(row_scenes(train_rows)))
+    model.model.vision_tower.requires_grad_(False)
+    model.set_attn_implementation({"text_config": model_arguments.attn_implementation or "sdpa"})
 
 
 def _number_settings(model: IGLLMForSceneProgram, processor: IGLLMProcessor) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """`sft.py` refuses in one line what it cannot do, leaves alone what it does not need, and says what it has done."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,40 @@ def test_training_goes_on_from_the_checkpoint_that_is_named(
     first = {"max_steps": 2, "resume_from_checkpoint": str(tmp_path / "out" / "checkpoint-1")}
     assert run_sft(folder, tmp_path / "out", **first) == 0
     assert begun == [1]
+
+
+BEGUN_WITH = {
+    "other scenes": ({"dataset": "FOLDER/other"}, "dataset='FOLDER/scenes', now it is 'FOLDER/other'"),
+    "fewer scenes": ({"max_train_scenes": 3}, "max_train_scenes=None, now it is 3"),
+    "mirror images": ({"mirror": True}, "mirror=False, now it is True"),
+    "another loss": ({"float_w": 0.5}, "float_w=None, now it is 0.5"),
+    "another base": ({"model_name_or_path": "FOLDER/again"}, "model_name_or_path='FOLDER/base', now it is '"),
+    "another seed": ({"seed": 5}, "seed=0, now it is 5"),
+}
+
+
+@pytest.mark.parametrize("case", BEGUN_WITH)
+def test_training_goes_on_with_what_it_was_begun_with_alone(
+    case: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for source, copy in (("base", "again"), ("scenes", "other")):
+        if not (folder / copy).exists():
+            shutil.copytree(folder / source, folder / copy)
+    switches, message = BEGUN_WITH[case]
+    assert run_sft(folder, tmp_path / "out", seed=0) == 0
+    before = (tmp_path / "out" / "scene_arguments.json").read_text()
+    switches = {"seed": 0} | json.loads(json.dumps(switches).replace("FOLDER", str(folder)))
+    assert run_sft(folder, tmp_path / "out", max_steps=2, **switches) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert f"sft.py: {tmp_path / 'out'} was begun with {message.replace('FOLDER', str(folder))}" in line
+    assert (tmp_path / "out" / "scene_arguments.json").read_text() == before
+
+
+def test_where_features_are_kept_may_change(folder: Path, tmp_path: Path) -> None:
+    for number, steps in enumerate((1, 2)):
+        cache = str(tmp_path / f"features{number}")
+        assert run_sft(folder, tmp_path / "out", max_steps=steps, feature_cache=cache) == 0
+    assert json.loads((tmp_path / "out" / "trainer_state.json").read_text())["global_step"] == 2
 
 
 def test_training_does_not_go_on_without_its_schedule(

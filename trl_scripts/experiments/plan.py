@@ -9,7 +9,8 @@ from transformers import HfArgumentParser
 from trl import ModelConfig, SFTConfig
 
 from ..errors import CommandError
-from ..sft import ARGUMENT_CLASSES, SceneArguments
+from ..sft import ARGUMENT_CLASSES
+from ..sft_arguments import SceneArguments
 from .recipe import Recipe, read_options
 
 Arguments = tuple[SceneArguments, SFTConfig, ModelConfig]

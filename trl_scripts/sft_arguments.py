@@ -1,0 +1,89 @@
+"""What `sft.py` trains on what, and whether a training that was begun may go on with it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainingArguments
+
+from .begun_run import check_begun_with, note_arguments
+from .option_ranges import NOT_NEGATIVE, check_ranges
+from .tiny_model import NumberHead
+from .whole_checkpoints import one_line_if_unwritable
+
+ARGUMENTS_FILE = "scene_arguments.json"
+"""In the output folder: what the training was begun with."""
+
+_RANGES = {
+    "float_w": NOT_NEGATIVE,
+    "number_token_loss_weight": NOT_NEGATIVE,
+    "number_head_learning_rate": NOT_NEGATIVE,
+}
+# Where features are kept and what is looked at: of no weight that is there already.
+_CHANGEABLE = {"feature_cache", "eval_split", "max_eval_scenes"}
+# Of `TrainingArguments`, what a checkpoint either brings back by itself or cannot go on without.
+_NOTED = ("seed", "learning_rate", "weight_decay", "per_device_train_batch_size", "gradient_accumulation_steps")
+
+
+@dataclass
+class SceneArguments:
+    """What is trained on what.
+
+    `recolor` adds every training scene once more in random colours, whose names are not asked for (recolored_rows.py),
+    `mirror` then the mirror image of each (mirrored_rows.py); both are for CLEVR's families.
+    Scenes of `eval_split` are looked at if `eval_strategy` is not "no" (the default).
+    `feature_cache` is a folder for the frozen tower's features (computed once; `feature_copies` differently augmented
+    versions of every image); without it images go through the tower in every step. `number_head`, `scale_numbers`
+    (each quantity by its range in the training scenes; "binned" needs it), `feed_numbers_back` and `rotation` are for
+    a new model. `float_w` is the weight of the number loss, by default the model's own (1.0 of a new one);
+    `number_token_loss_weight` is for digit text; `number_head_learning_rate` is `learning_rate` by default.
+    `train_number_token` is for LoRA where the number token was added to the vocabulary (lora.py).
+
+    Of TRL's model arguments, `attn_implementation` is the language model's: in bfloat16 on a CPU, "eager" is faster
+    than "sdpa" (the default) up to a few hundred tokens, prompt included (benchmarks/train.py).
+    """
+
+    dataset: str = field(metadata={"help": "Folder or Hub repository of built scenes."})
+    tower: str | None = None
+    dataset_config: str = "clevr"
+    train_split: str = "train"
+    eval_split: str = "val_id"
+    max_train_scenes: int | None = None
+    recolor: bool = False
+    mirror: bool = False
+    max_eval_scenes: int | None = 200
+    number_head: NumberHead = "tanh_mlp_gelu"
+    scale_numbers: bool = False
+    feed_numbers_back: bool = False
+    rotation: str = "6d"
+    float_w: float | None = None
+    number_token_loss_weight: float = 0.0
+    number_head_learning_rate: float | None = None
+    train_number_token: bool = False
+    feature_cache: str | None = None
+    feature_copies: int = 1
+    shuffle_attributes: bool = False
+    sample_synonyms: bool = False
+
+    def check(self) -> None:
+        """Raise `CommandError` for a number that is out of range."""
+        check_ranges(asdict(self), _RANGES)
+
+
+def check_and_note(used: Mapping[str, Any], training_arguments: TrainingArguments, last: str | None) -> None:
+    """Compare what is used with what the run that `last` is of was begun with, and write it to the output folder.
+
+    Args:
+        used: what is trained on what.
+        last: the checkpoint that the training goes on from, if it does.
+
+    Raises:
+        CommandError: if something else was used then, or the folder cannot be written to.
+    """
+    used = {**used, **{name: getattr(training_arguments, name) for name in _NOTED}}
+    if last is not None:
+        check_begun_with(Path(last).parent / ARGUMENTS_FILE, used, _CHANGEABLE)
+    output = Path(str(training_arguments.output_dir))
+    with one_line_if_unwritable(output):
+        note_arguments(output / ARGUMENTS_FILE, used)
