@@ -1,4 +1,7 @@
-"""Guesses at the choices to come, which ride along in a pass. A wrong guess is work in vain, never a wrong program."""
+"""Guesses at the choices to come, which ride along in a pass. A wrong guess is work in vain, never a wrong program.
+
+Not for a model that feeds numbers back: behind a number nothing can be asked before its value is known.
+"""
 
 from collections.abc import Mapping
 

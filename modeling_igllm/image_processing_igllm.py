@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from PIL import Image, ImageOps
 from transformers.image_processing_backends import PilBackend
 from transformers.image_processing_utils import BatchFeature
@@ -52,6 +53,8 @@ class IGLLMImageProcessor(PilBackend):
         if isinstance(image, Image.Image):
             image = _to_eight_bit_image(ImageOps.exif_transpose(image))
         else:
+            if isinstance(image, torch.Tensor) and image.dtype == torch.bfloat16:  # NumPy has no such type
+                image = image.float()
             image = _to_eight_bit_array(np.asarray(image))
         if 0 in (image.size if isinstance(image, Image.Image) else image.shape):
             raise ValueError(f"The image has no pixels: {image}.")

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from transformers import Pipeline
-from transformers.image_utils import load_image
 
 from .configuration_igllm import CUSTOM_PIPELINES
-from .image_files import read_image
+from .image_files import read_image, read_image_text
 from .processor_fit import check_processor_fits
 from .scene_prediction import ScenePrediction
 
@@ -18,7 +17,8 @@ class ImageToScenePipeline(Pipeline):
     """transformers' pipeline for the task "image-to-scene"; a checkpoint's `custom_pipelines` names it.
 
     Called with one image, it returns one [`ScenePrediction`], with a list a list; `batch_size` images (1 by default)
-    go through the model together. An image is a path, an address (`https://…`) or whatever the image processor takes.
+    go through the model together. An image is a path, an address (`https://…`), the base64 of a picture file, or
+    whatever the image processor takes.
 
     Keywords of the call, or of the pipeline for all its calls: `max_new_tokens`, `do_sample`, `temperature`,
     `generator` and `draft_choices` of `generate_scene`.
@@ -54,10 +54,10 @@ class ImageToScenePipeline(Pipeline):
     def preprocess(self, input_: Any, **_: Any) -> Any:
         """One image -> the inputs of `generate_scene` for a batch of one, a [`BatchFeature`]."""
         if isinstance(input_, Path) or (isinstance(input_, str) and os.path.isfile(input_)):
-            # Not by `load_image`, which would drop transparency where the image processor puts white.
+            # Not by transformers' `load_image`, which would drop transparency where the image processor puts white.
             input_ = read_image(input_)
         elif isinstance(input_, str):
-            input_ = load_image(input_)
+            input_ = read_image_text(input_)
         inputs = self.processor.encode_prompt([input_])
         if len(inputs["input_ids"]) != 1:
             raise ValueError(f"got {len(inputs['input_ids'])} images as one input: several images come as a list")

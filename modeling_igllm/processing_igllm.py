@@ -186,7 +186,8 @@ class IGLLMProcessor(ProcessorMixin):
             prompt_length (`int`, *optional*): Tokens before the answer; by default those of `encode_prompt`.
             number_stds (`torch.Tensor` (B, T), *optional*): As in `.number_stds`.
             truncated (`torch.BoolTensor` (B,), *optional*):
-                As in `.truncated`; by default the answers without an end token.
+                As in `.truncated`; by default the answers without an end token, which holds for free decoding only:
+                under a grammar every answer ends with one.
             word_probabilities (*optional*): As in `.word_probabilities`.
 
         Raises:

@@ -16,10 +16,11 @@ import torch
 from torch import nn
 from transformers.modeling_outputs import ModelOutput
 
-from .answer_rows import AnswerRow, Question, Sampling
+from .answer_rows import OBJECT, AnswerRow, Question, Sampling
 from .drafting import Drafter
 from .grammar_automaton import GrammarAutomaton, ProgramCursor
 from .roomy_cache import attention_window, make_roomy_cache
+from .scene_grammar import WordSlot
 from .vocabulary import MAX_NUMBER, NO_QUANTITY
 
 
@@ -36,7 +37,7 @@ class SceneDecodeOutput(ModelOutput):
             Whether the model would have gone on where a limit (tokens or objects) closed the program.
         word_probabilities (`list[list[dict[str, float]]]`):
             For each row and object: attribute -> probability of the chosen word among those that the grammar allows,
-            and under "object" the probability that there is this object.
+            and under "object" the probability that there is this object. 1 where the grammar allows one word alone.
         num_passes (`int`): Forward passes, that over the prompt included.
     """
 
@@ -167,7 +168,8 @@ class SceneDecoder:
     def _logits(self, states: torch.Tensor, lines: list[int], tokens: list[int]) -> torch.Tensor:
         """Logits (K,) of `tokens`, each for the state in the line of `states` (N, h) beside it."""
         head = self.model.lm_head
-        if type(head) is not nn.Linear:  # quantised, or wrapped by an adapter
+        # Quantised, wrapped by an adapter, or offloaded or elsewhere: accelerate brings both together in a call alone.
+        if type(head) is not nn.Linear or head.weight.device != states.device:
             return head(states)[lines, tokens]
         # A handful of a vocabulary's 32,000 tokens is allowed: the others need no logits.
         return (states[lines].float() * head.weight[tokens].float()).sum(-1)
@@ -240,10 +242,15 @@ class SceneDecoder:
         start, longest = input_ids.shape[1], max(len(row.tokens) for row in rows)
         answers = [row.tokens + (longest - len(row.tokens)) * [self.pad_token_id] for row in rows]
         sequences = torch.cat([input_ids, torch.tensor(answers).to(input_ids)], dim=1)
+        # A word without an alternative is no choice, and so nothing was noted of it.
+        words = [slot.attribute for slot in self.automaton.grammar.forms[0] if isinstance(slot, WordSlot)]
+        certain = dict.fromkeys([OBJECT, *words], 1.0)
         result = SceneDecodeOutput(
             sequences=sequences,
             truncated=torch.tensor([bool(row.is_truncated) for row in rows], device=input_ids.device),
-            word_probabilities=[row.probabilities[: row.cursor.num_objects] for row in rows],
+            word_probabilities=[
+                [certain | noted for noted in row.probabilities[: row.cursor.num_objects]] for row in rows
+            ],
             num_passes=self.num_passes,
         )
         if self.model.numeric_head is not None:

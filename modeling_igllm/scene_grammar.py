@@ -121,7 +121,8 @@ class SceneGrammar:
 
         Args:
             scenes: The training scenes, or some that show everything: posed families may use the colours of CLEVR and
-                the shapes and rotation representation that occur; CLEVR's and 2D's words are known.
+                the shapes and rotation representation that occur; CLEVR's and 2D's words are known. CLEVR's cubes
+                have a yaw, unless those that occur have none.
             tokenizer: That of the model.
             numbers: One of `NUMBER_STYLES`.
             prefix, suffix: Text around the program in the answer, as in the processor.
@@ -129,8 +130,8 @@ class SceneGrammar:
             num_token: The token for `[NUM]`, where numbers are `"token"`.
 
         Raises:
-            ValueError: If there is no object in `scenes`, or objects of several families, or the tokenizer cannot
-                write a word or text of theirs.
+            ValueError: If there is no object in `scenes`, or objects of several families, or cubes with and without
+                a yaw, or the tokenizer cannot write a word or text of theirs.
         """
         programs = list(scenes)
         objects = [item for program in programs for item in program]
@@ -243,10 +244,21 @@ def _words(objects: Sequence[SceneObject]) -> dict[str, tuple[str, ...]]:
 def _one_of_each_form(objects: Sequence[SceneObject]) -> Iterator[SceneObject]:
     """One object for every form of the family's statement."""
     if isinstance(objects[0], ClevrObject):  # whatever occurs: scenes without a cube would forbid cubes
+        yaw = 0.0 if _cubes_have_yaw(objects) else None
         for shape in SHAPES:
-            yield ClevrObject("small", "red", "metal", shape, (0.0, 0.0, 0.0), 0.0 if shape == "cube" else None)
+            yield ClevrObject("small", "red", "metal", shape, (0.0, 0.0, 0.0), yaw if shape == "cube" else None)
     else:
         yield objects[0]
+
+
+def _cubes_have_yaw(objects: Sequence[SceneObject]) -> bool:
+    cubes = [item for item in objects if isinstance(item, ClevrObject) and item.shape == "cube"]
+    without = sum(cube.rotation is None for cube in cubes)
+    if 0 < without < len(cubes):
+        raise ValueError(
+            f"{without} of {len(cubes)} cubes have no yaw (rotation=None): give each of them one, or none of them"
+        )
+    return without == 0
 
 
 def _form(item: SceneObject, numbers: str, words: dict[str, tuple[str, ...]], write: _TerminalWriter) -> Form:

@@ -15,38 +15,41 @@ from trl_scripts.hub_content import model_content, pushed_files
 REMOTE_CODE = sorted((ROOT / "modeling_igllm").glob("*.py"))
 # Every module that the code of a checkpoint may import. `os`: PathLike and path; `sys`: stderr.
 IMPORTS = {
-    *("collections", "collections.abc", "copy", "dataclasses", "functools", "graphlib", "json", "math", "numbers"),
-    *("os", "pathlib", "re", "sys", "types", "typing"),
+    *("base64", "collections", "collections.abc", "contextlib", "copy", "dataclasses", "functools", "graphlib"),
+    *("io", "json", "math", "numbers", "os", "pathlib", "re", "sys", "types", "typing"),
     *("numpy", "PIL", "torch", "torch.nn", "torch.nn.functional"),
     *("safetensors", "huggingface_hub.dataclasses"),
 }
 IMPORTS_FROM = ("transformers",)  # with its submodules
-# Imports of single files: the package's table of its own modules, and Blender behind `prediction.render()`.
+# Imports of single files: the package's table of its own modules, what fetches a picture's address, and Blender behind
+# `prediction.render()`.
 MORE_IMPORTS = {
     "__init__.py": {"importlib"},
+    "image_files.py": {"huggingface_hub.utils"},
     "scene_prediction.py": {"dataset_builders", "dataset_builders.rendering", "modeling_igllm"},
 }
 FILES_AND_NETWORK = re.compile(
-    r"(^|\.)(open|safe_open|fdopen|read_text|read_bytes|write_text|write_bytes|mkdir|touch|unlink|rmdir|rename|symlink_to"
-    r"|glob|rglob|iterdir|listdir|walk|scandir|remove|removedirs|makedirs|system|popen|isfile|urlopen|urlretrieve|get_json"
-    r"|load_image|load_file|save_file|hf_hub_download|snapshot_download|cached_file|from_pretrained|save_pretrained"
-    r"|push_to_hub|load_dataset|tofile|fromfile|memmap|loadtxt|savetxt|socket|connect)$|^torch\.(load|save)$"
+    r"(^|\.)(open|open_code|FileIO|safe_open|fdopen|read_text|read_bytes|write_text|write_bytes|mkdir|touch|unlink|rmdir"
+    r"|rename|symlink_to|glob|rglob|iterdir|listdir|walk|scandir|remove|removedirs|makedirs|system|popen|isfile|urlopen"
+    r"|urlretrieve|get_json|get_session|get_async_session|http_backoff|http_stream_backoff|paginate|send_telemetry"
+    r"|get_token|run_subprocess|load_image|load_file|save_file|hf_hub_download|snapshot_download|cached_file"
+    r"|from_pretrained|save_pretrained|push_to_hub|load_dataset|tofile|fromfile|memmap|loadtxt|savetxt|socket|connect)$"
+    r"|^torch\.(load|save)$"
     r"|^numpy\.(load|save|savez)$"
 )
 # (file, call) -> whose wish it is. Each reads or writes only what its caller has named.
 CALLS = {
     ("image_files.py", "PIL.Image.open"): "the picture that the caller names",
+    ("image_files.py", "huggingface_hub.utils.get_session"): "the address that the caller names, as all pipelines",
     ("pipeline_igllm.py", "os.path.isfile"): "the picture that the caller names",
-    (
-        "pipeline_igllm.py",
-        "transformers.image_utils.load_image",
-    ): "the address that the caller names, as all pipelines",
     ("pipeline_igllm.py", "self.model.save_pretrained"): "the folder that the caller names",
     ("pipeline_igllm.py", "self.processor.save_pretrained"): "the folder that the caller names",
     ("modeling_igllm.py", "save_pretrained"): "the folder that the caller names",
     ("modeling_igllm.py", "cls.from_pretrained"): "the LLaVA checkpoint that the caller names",
     ("grammar_generation.py", "path.parent.mkdir"): "custom_generate/ in the folder that is saved",
     ("grammar_generation.py", "path.write_text"): "custom_generate/generate.py in the folder that is saved",
+    ("grammar_generation.py", "path.read_text"): "whether custom_generate/generate.py there is its own",
+    ("grammar_generation.py", "path.unlink"): "custom_generate/generate.py of the model that was saved there before",
     ("complete_loading.py", "from_pretrained"): "transformers' own loading",
     ("complete_loading.py", "glob"): "which file of the checkpoint is damaged",
     ("complete_loading.py", "safetensors.safe_open"): "which file of the checkpoint is damaged",
@@ -106,6 +109,8 @@ def test_remote_code_touches_no_file_and_no_network_but_what_is_listed() -> None
         "from pathlib import Path\nPath('a').write_text('b')",
         "import huggingface_hub as hub\nhub.hf_hub_download('a/b', 'c')",
         "import socket\nsocket.socket().connect(('a', 80))",
+        "from huggingface_hub.utils import get_session\nget_session().get('http://a')",
+        "from huggingface_hub import utils\nutils.http_backoff('GET', 'http://a')",
         "(folder / 'a').unlink()",
         "import torch\ntorch.save({}, 'a')",
     ],

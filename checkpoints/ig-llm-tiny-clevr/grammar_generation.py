@@ -16,6 +16,8 @@ from .scene_grammar import SceneGrammar
 
 MASKED_ATTENTIONS = ("sdpa", "eager")
 """Attention implementations under which rejected guesses can be masked inside the cache: sdpa is the default."""
+MAX_NEW_TOKENS = 1024
+"""The published decoding limit (spec MODEL, "decoding"); transformers' own default of 20 cuts every program."""
 # What `generate` takes that `generate_scene` understands; anything else is for transformers' own loop.
 _SCENE_ARGUMENTS = frozenset(
     (
@@ -36,7 +38,7 @@ CUSTOM_GENERATE_FILE = "custom_generate/generate.py"
 CUSTOM_GENERATE_CODE = '''"""`generate` of this checkpoint: programs of its grammar only (`grammar_generation.py`)."""
 
 
-def generate(model, *args, **kwargs):
+def generate(*args, model, **kwargs):
     """As `model.generate_by_grammar`; transformers' own is still there as `type(model).generate(model, ...)`."""
     return model.generate_by_grammar(*args, **kwargs)
 '''
@@ -107,8 +109,10 @@ class GrammarGenerationMixin:
                 f"the grammar has token {grammar.last_token_id}, the model's vocabulary {vocab_size} tokens: make the "
                 "grammar with the tokenizer of this model"
             )
-        automaton = GrammarAutomaton.from_grammar(grammar)
-        self.config.grammar = grammar.to_dict()
+        data = grammar.to_dict()
+        # Slots are told by their classes, and those of a checkpoint's own code are not those of the package.
+        automaton = GrammarAutomaton.from_grammar(SceneGrammar.from_dict(data))
+        self.config.grammar = data
         self._automaton = self.config.grammar, automaton
 
     @property
@@ -149,14 +153,16 @@ class GrammarGenerationMixin:
             pixel_values (`torch.Tensor` (B, 3, H, W)), image_features (`torch.Tensor` (B, T, tower hidden size)):
                 One of the two, as for `forward`.
             max_new_tokens (`int`, *optional*):
-                Most tokens of an answer, `generation_config.max_new_tokens` by default. Before they run out the
-                program is closed, and `truncated` says so.
+                Most tokens of an answer, by default `generation_config.max_new_tokens` or, without one, 1024. Before
+                they run out the program is closed, and `truncated` says so.
             do_sample (`bool`), temperature (`float`), generator (`torch.Generator`):
                 Draw choices instead of taking the best ones; numbers are never drawn.
             draft_choices (`int`, *optional*):
                 Choices guessed ahead for each row in each pass. By default 12 for one row, fewer for more, and always
                 that there is one more object. Greedy results do not depend on it; nor do samples of one row, while
-                rows of a batch share the generator and draw from it in the order in which they come to choose.
+                rows of a batch share the generator and draw from it in the order in which they come to choose. A
+                model with `config.feed_numbers_back` makes no guesses, whatever is given: what follows a number
+                depends on it, and each number takes a pass.
 
         Raises:
             `ValueError`: If the checkpoint has no grammar, the images are not one of the two, there is no prompt,
@@ -175,7 +181,7 @@ class GrammarGenerationMixin:
             rows = attention_mask[:, -1].eq(0).nonzero().flatten().tolist()
             raise ValueError(f"generate_scene needs left-padded prompts; rows {rows} end with padding.")
         if max_new_tokens is None:
-            max_new_tokens = self.generation_config.max_new_tokens  # type: ignore[attr-defined]
+            max_new_tokens = self._own_max_new_tokens
         automaton = self.grammar_automaton
         drafter = Drafter.for_batch(automaton, len(input_ids))
         if draft_choices is not None:
@@ -184,6 +190,11 @@ class GrammarGenerationMixin:
         decoder = SceneDecoder(self, automaton, sampling, max_new_tokens, drafter)
         images = {"pixel_values": pixel_values} if image_features is None else {"image_features": image_features}
         return decoder.decode(input_ids, attention_mask, **images)
+
+    @property
+    def _own_max_new_tokens(self) -> int:
+        own = self.generation_config.max_new_tokens  # type: ignore[attr-defined]
+        return MAX_NEW_TOKENS if own is None else own
 
     def _check_cache_can_be_masked(self) -> None:
         attention = self.config.text_config._attn_implementation
@@ -201,34 +212,41 @@ class GrammarGenerationMixin:
     def generate_by_grammar(self, inputs: torch.Tensor | None = None, **kwargs: Any) -> ModelOutput | torch.Tensor:
         """What `generate` is where a checkpoint with a grammar was loaded with `trust_remote_code=True`.
 
-        Calls that [`generate_scene`] can answer are given to it. The others (beam search, a streamer, …) are
-        transformers' own `generate`, held to the same grammar by a [`GrammarLogitsProcessor`].
+        Calls that [`generate_scene`] can answer are given to it. The others (beam search, a streamer, …, also where
+        `generation_config` asks for beams or samples) are transformers' own `generate`, held to the same grammar by a
+        [`GrammarLogitsProcessor`].
 
         Args:
             inputs (`torch.LongTensor` (B, L), *optional*): Prompts; `input_ids` in `kwargs` is the same.
             kwargs: Everything `generate` takes.
         """
         kwargs = {name: value for name, value in kwargs.items() if value is not None}
-        if kwargs.get("num_beams") == 1:
-            del kwargs["num_beams"]
         if inputs is not None:
             kwargs["input_ids"] = inputs
-        if kwargs.keys() <= _SCENE_ARGUMENTS:
-            return self.generate_scene(**kwargs)
         own: Any = self.generation_config  # type: ignore[attr-defined]
+        is_greedy = own.num_beams in (None, 1) and not own.do_sample
+        if is_greedy and kwargs.get("num_beams", 1) == 1 and kwargs.keys() <= _SCENE_ARGUMENTS | {"num_beams"}:
+            kwargs.pop("num_beams", None)
+            return self.generate_scene(**kwargs)
         room = kwargs.get("max_new_tokens", kwargs.get("generation_config", own).max_new_tokens)
         # Prompts of embeddings are no part of the sequences.
         prompt_length = kwargs["input_ids"].shape[1] if "input_ids" in kwargs else 0
+        if room is None and own.max_new_tokens is None:
+            kwargs["max_new_tokens"] = MAX_NEW_TOKENS
         # What is not given is the model's own, as in `generate`.
-        room = own.max_new_tokens if room is None else room
+        room = self._own_max_new_tokens if room is None else room
         processor = GrammarLogitsProcessor(self.grammar_automaton, prompt_length, room)
         processors = LogitsProcessorList([*kwargs.pop("logits_processor", ()), processor])
         return type(self).generate(self, logits_processor=processors, **kwargs)  # type: ignore[attr-defined]
 
     def write_custom_generate(self, folder: str | PathLike) -> None:
-        """Put `custom_generate/generate.py` into a checkpoint's folder, if the model has a grammar."""
-        if self.config.grammar is not None and Path(folder).is_dir():
-            path = Path(folder) / CUSTOM_GENERATE_FILE
+        """Put `custom_generate/generate.py` into a checkpoint's folder; take it away if the model has no grammar."""
+        path = Path(folder) / CUSTOM_GENERATE_FILE
+        if self.config.grammar is None:
+            # Of a model that was saved here before; a file of somebody else's stays.
+            if path.is_file() and self.generate_by_grammar.__name__ in path.read_text(encoding="utf-8"):
+                path.unlink()
+        elif Path(folder).is_dir():
             path.parent.mkdir(exist_ok=True)
             path.write_text(CUSTOM_GENERATE_CODE, encoding="utf-8")
 
@@ -237,6 +255,7 @@ __all__ = [
     "CUSTOM_GENERATE_CODE",
     "CUSTOM_GENERATE_FILE",
     "MASKED_ATTENTIONS",
+    "MAX_NEW_TOKENS",
     "GrammarGenerationMixin",
     "GrammarLogitsProcessor",
 ]

@@ -19,7 +19,7 @@ from .backbones import Backbone, install_backbones, load_language_model, load_vi
 from .complete_loading import CompleteLoadingMixin, refuse_missing
 from .configuration_igllm import IGLLMConfig
 from .generation_igllm import SceneGenerationMixin
-from .grammar_generation import GrammarGenerationMixin
+from .grammar_generation import MAX_NEW_TOKENS, GrammarGenerationMixin
 from .llava_checkpoints import LLAVA_KEY_MAPPING, config_from_llava
 from .modeling_numbers import IGLLMOutput, build_numeric_head, embed_with_numbers, slice_positions
 from .modeling_scene_tower import SceneTowerModel
@@ -30,8 +30,6 @@ from .projectors import build_projector
 if TYPE_CHECKING:  # transformers copies into a checkpoint the files that are imported here, and this is one of them
     from .pipeline_igllm import ImageToScenePipeline  # noqa: F401
 
-# The published decoding limit (spec MODEL, "decoding"); transformers' own default of 20 cuts every program.
-MAX_NEW_TOKENS = 1024
 # What a LLaVA checkpoint has no weights for.
 NUMBER_MODULES = ("numeric_head.", "number_embedding.")
 
@@ -160,13 +158,19 @@ class IGLLMForSceneProgram(
         self.lm_head = nn.Linear(text_config.hidden_size, text_config.vocab_size, bias=False)
         self.numeric_head = build_numeric_head(config)
         self.number_embedding = NumberEmbedding(text_config.hidden_size) if config.feed_numbers_back else None
-        self.generation_config.return_dict_in_generate = True
-        self.generation_config.max_new_tokens = MAX_NEW_TOKENS
+        self._set_generation_defaults()
         self.post_init()
+
+    def _set_generation_defaults(self) -> None:
+        self.generation_config.return_dict_in_generate = True  # the numbers are no part of bare sequences
+        self.generation_config.max_new_tokens = MAX_NEW_TOKENS
+        self.generation_config.max_length = None  # the other name of the limit, which LLaVA's folders have
 
     @classmethod
     def from_backbones(cls, vision: Backbone, text: Backbone, **config_fields: Any) -> "IGLLMForSceneProgram":
         """Join a vision tower and a language model by a new projector, with a new numeric head beside them.
+
+        Each part keeps its dtype, but a saved model is loaded in one: call `.to(dtype)` before saving to choose it.
 
         Args:
             vision (`str`, `Path`, `PreTrainedConfig` or `PreTrainedModel`):
@@ -207,10 +211,12 @@ class IGLLMForSceneProgram(
         refuse_missing(checkpoint, {name for name in report["missing_keys"] if not name.startswith(NUMBER_MODULES)})
         # transformers would undo the renaming when it saves: the new model is saved under its own names.
         model._weight_conversions = None
+        # `from_pretrained` has put those of the LLaVA folder in their place.
+        model._set_generation_defaults()
         return model
 
     def save_pretrained(self, save_directory: str | PathLike, *args: Any, **kwargs: Any) -> None:
-        """transformers' method, which also writes `custom_generate/generate.py` for a model with a grammar."""
+        """transformers' method, with `custom_generate/generate.py` for a model with a grammar and no other."""
         super().save_pretrained(save_directory, *args, **kwargs)
         self.write_custom_generate(save_directory)
 

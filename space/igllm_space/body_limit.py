@@ -58,6 +58,7 @@ class BodyLimit:
 
 
 def _declared_length(scope: Scope) -> float:
-    """What the header says, infinite where it is no number, 0 where there is none."""
+    """What the header says, infinite where it is no number or has over 18 digits, 0 where there is none."""
     value = Headers(scope=scope).get("content-length", "0")
-    return int(value) if value.isascii() and value.isdigit() else float("inf")
+    # Python itself refuses to read numbers of some thousand digits.
+    return int(value) if value.isascii() and value.isdigit() and len(value) <= 18 else float("inf")

@@ -6,6 +6,8 @@ import torch
 from transformers import BatchFeature, GenerationConfig, LogitsProcessorList
 
 from modeling_igllm import GrammarLogitsProcessor, IGLLMForSceneProgram, IGLLMProcessor
+from modeling_igllm.generation_igllm import SceneBeamOutput
+from modeling_igllm.scene_decoding import SceneDecodeOutput
 
 ROOM = 40
 
@@ -46,6 +48,31 @@ def test_without_a_limit_the_models_own_one_counts(processor, writer, prompt) ->
     output = writer.generate_by_grammar(**prompt, generation_config=greedy)
     assert torch.equal(output.sequences, writer.generate_scene(**prompt).sequences)
     assert program_of(processor, output, length) is not None
+
+
+def test_without_any_limit_the_published_one_counts(processor, writer, prompt, monkeypatch) -> None:
+    expected = writer.generate_scene(**prompt).sequences
+    monkeypatch.setattr(writer.generation_config, "max_new_tokens", None)
+    assert torch.equal(writer.generate_scene(**prompt).sequences, expected)
+    assert torch.equal(writer.generate_by_grammar(**prompt, use_cache=True).sequences, expected)
+
+
+def test_the_models_own_generation_config_counts(processor, writer, prompt, monkeypatch) -> None:
+    greedy = writer.generate_by_grammar(**prompt)
+    assert isinstance(greedy, SceneDecodeOutput)
+    assert isinstance(writer.generate_by_grammar(**prompt, num_beams=1), SceneDecodeOutput)
+    with monkeypatch.context() as patch:
+        patch.setattr(writer.generation_config, "num_beams", 3)
+        beams = writer.generate_by_grammar(**prompt)
+        assert isinstance(beams, SceneBeamOutput)
+        assert torch.equal(writer.generate_by_grammar(**prompt, num_beams=1).sequences, greedy.sequences)
+    assert program_of(processor, beams, prompt["input_ids"].shape[1]) is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(writer.generation_config, "do_sample", True)
+        torch.manual_seed(0)
+        samples = {writer.generate_by_grammar(**prompt).sequences for _ in range(3)}
+        assert not all(torch.equal(sample, greedy.sequences) for sample in samples)
+        assert torch.equal(writer.generate_by_grammar(**prompt, do_sample=False).sequences, greedy.sequences)
 
 
 def test_prompts_may_be_embeddings(processor, writer, prompt) -> None:

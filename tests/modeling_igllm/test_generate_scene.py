@@ -9,14 +9,16 @@ from typing import Any
 import pytest
 import tiny
 import torch
+from accelerate import cpu_offload
 from PIL import Image, ImageOps
 from transformers import AutoModelForImageTextToText, LogitsProcessorList
+from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
 from benchmarks.llama_tokenizer import make_llama_tokenizer
 from modeling_igllm import COLORS, IGLLMForSceneProgram, IGLLMProcessor, PosedObject, Rotation, SceneProgram
 from modeling_igllm.grammar_generation import CUSTOM_GENERATE_FILE, GrammarLogitsProcessor
 from modeling_igllm.scene_decoding import SceneDecodeOutput
-from modeling_igllm.scene_grammar import FixedSlot
+from modeling_igllm.scene_grammar import FixedSlot, SceneGrammar
 
 ROOM = 200
 RANGES = {"x": [-3, 3], "y": [-3.0, 3.0], "z": [0, 1], "rotation": [0.0, 1.5708]}
@@ -249,6 +251,32 @@ def test_a_word_that_begins_another_has_a_probability_of_its_own() -> None:
     assert seen == {"mug", "mug_1"}
 
 
+def test_a_word_without_an_alternative_is_certain() -> None:
+    processor = tiny.make_processor()
+    rotation = Rotation((1.0, 0.0, 0.0, 0.0, 1.0, 0.0), "6d")
+    model = tiny.make_model(processor, seed=1)
+    model.set_grammar(
+        processor.make_grammar([SceneProgram((PosedObject("red", "mug", (0.0, 0.0, 0.0), rotation),))], max_objects=4)
+    )
+    model.lm_head.weight.data.zero_()
+    generator = torch.Generator().manual_seed(0)
+    inputs = processor.encode_prompt(tiny.make_images(4))
+    output = model.generate_scene(**inputs, do_sample=True, generator=generator)
+    found = [words for row in output.word_probabilities for words in row]
+    assert found == len(found) * [{"object": 0.5, "color": 1 / len(COLORS), "shape": 1.0}] != []
+
+
+@pytest.mark.parametrize("fields", [{}, {"number_head": "gaussian"}, {"feed_numbers_back": True}])
+def test_offloaded_weights_give_the_same(processor: IGLLMProcessor, fields: dict) -> None:
+    model, inputs = make_grammatical(processor, seed=1, **fields), processor.encode_prompt(tiny.make_images(1))
+    expected = model.generate_scene(**inputs)
+    cpu_offload(model, execution_device=torch.device("cpu"))
+    assert model.lm_head.weight.is_meta
+    output = model.generate_scene(**inputs)
+    assert torch.equal(output.sequences, expected.sequences)
+    torch.testing.assert_close(output.numbers, expected.numbers, equal_nan=True)
+
+
 def test_a_grammar_beyond_the_vocabulary_is_refused_and_changes_nothing(processor: IGLLMProcessor) -> None:
     model, grammar = tiny.make_model(processor), processor.make_grammar([tiny.LONG_SCENE])
     for part, value in (("suffix", (9999,)), ("prefix", (9999,)), ("forms", ((FixedSlot("add(", (3, 9999)),),))):
@@ -323,6 +351,8 @@ def test_both_ways_of_loading_generate_programs(folder: Path, tmp_path: Path) ->
         "model = AutoModelForImageTextToText.from_pretrained(folder, trust_remote_code=True).eval()\n"
         "output = model.generate(**inputs, max_new_tokens=200)\n"
         "assert torch.equal(output.sequences, model.generate_scene(**inputs, max_new_tokens=200).sequences)\n"
+        "positional = model.generate(inputs['input_ids'], pixel_values=inputs['pixel_values'], max_new_tokens=200)\n"
+        "assert torch.equal(positional.sequences, output.sequences)\n"
         "beams = model.generate(**inputs, max_new_tokens=200, num_beams=3)\n"
         "stock = type(model).generate(model, **inputs, max_new_tokens=200)\n"
         "assert not torch.equal(stock.sequences, output.sequences)\n"
@@ -337,6 +367,16 @@ def test_both_ways_of_loading_generate_programs(folder: Path, tmp_path: Path) ->
     assert (tmp_path / "resaved" / CUSTOM_GENERATE_FILE).read_text() == (folder / CUSTOM_GENERATE_FILE).read_text()
 
 
+def test_a_grammar_of_the_checkpoints_own_code_is_taken(folder: Path) -> None:
+    model, processor = IGLLMForSceneProgram.from_pretrained(folder), IGLLMProcessor.from_pretrained(folder)
+    inputs = processor.encode_prompt(tiny.make_images(1))
+    expected = model.generate_scene(**inputs).sequences
+    foreign: Any = get_class_from_dynamic_module("scene_grammar.SceneGrammar", folder)
+    assert foreign is not SceneGrammar
+    model.set_grammar(foreign.from_dict(model.config.grammar))
+    assert torch.equal(model.generate_scene(**inputs).sequences, expected)
+
+
 def test_a_fine_tune_keeps_its_grammar_and_its_generate(folder: Path, tmp_path: Path) -> None:
     model = AutoModelForImageTextToText.from_pretrained(folder, trust_remote_code=True)
     model.save_pretrained(tmp_path / "tuned")
@@ -347,3 +387,13 @@ def test_a_fine_tune_keeps_its_grammar_and_its_generate(folder: Path, tmp_path: 
 def test_a_checkpoint_without_grammar_gets_no_custom_generate(model: IGLLMForSceneProgram, tmp_path: Path) -> None:
     model.save_pretrained(tmp_path)
     assert not (tmp_path / CUSTOM_GENERATE_FILE).exists()
+
+
+def test_a_model_without_grammar_takes_away_what_one_with_a_grammar_left(
+    model: IGLLMForSceneProgram, folder: Path
+) -> None:
+    model.save_pretrained(folder)
+    assert not (folder / CUSTOM_GENERATE_FILE).exists()
+    (folder / CUSTOM_GENERATE_FILE).write_text("# of somebody else")
+    model.save_pretrained(folder)
+    assert (folder / CUSTOM_GENERATE_FILE).read_text() == "# of somebody else"

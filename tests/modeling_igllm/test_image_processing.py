@@ -116,6 +116,12 @@ def test_size_without_height_and_width_is_refused() -> None:
         IGLLMImageProcessor(size={"shortest_edge": 5})(random_pixels(4, 4))
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_tensors_may_have_any_floating_type(plain: IGLLMImageProcessor, dtype: torch.dtype) -> None:
+    image = torch.linspace(0, 1, 3 * 8 * 8).reshape(3, 8, 8).to(dtype)
+    np.testing.assert_allclose(process(plain, image), image.float().numpy(), atol=1 / 255)
+
+
 def test_save_and_load_keeps_the_settings(tmp_path) -> None:
     processor = IGLLMImageProcessor(size={"height": 12, "width": 16}, image_mean=[0.1, 0.2, 0.3])
     processor.save_pretrained(tmp_path)

@@ -15,6 +15,7 @@ from transformers import CLIPConfig, LlamaConfig, LlavaConfig, LlavaForCondition
 
 from modeling_igllm import IGLLMConfig, IGLLMForSceneProgram
 from modeling_igllm.llava_checkpoints import load_llava_projector, rename_llava_key
+from modeling_igllm.scene_grammar import FixedSlot, NumberSlot, SceneGrammar
 
 VOCAB_SIZE = 40
 IMAGE_TOKEN_ID, NUM_TOKEN_ID = 32, 33
@@ -156,6 +157,31 @@ def test_fields_given_win_over_those_of_the_checkpoint(tmp_path: Path) -> None:
     assert (model.config.number_head, model.config.projector_type) == ("linear", "mlp2x_gelu")
     assert model.lm_head.weight.dtype == torch.bfloat16
     assert model.numeric_head.layers[0].weight.dtype == torch.float32
+
+
+def test_a_folders_own_limits_do_not_cut_programs(tmp_path: Path) -> None:
+    save_llava(tmp_path / "llava", "before_4_52")
+    limits = {"max_length": 21, "eos_token_id": 2, "pad_token_id": 0}
+    (tmp_path / "llava" / "generation_config.json").write_text(json.dumps(limits))
+    processor = tiny.make_processor()
+    model = load(tmp_path / "llava", grammar=processor.make_grammar([tiny.LONG_SCENE]).to_dict())
+    model.save_pretrained(tmp_path / "igllm")
+    for made in (model, IGLLMForSceneProgram.from_pretrained(tmp_path / "igllm")):
+        own = made.generation_config
+        assert (own.max_new_tokens, own.max_length, own.return_dict_in_generate) == (1024, None, True)
+        assert (own.eos_token_id, own.pad_token_id) == (2, 0)  # the folder's
+
+
+def test_a_model_of_llava_decodes(inputs: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    save_llava(tmp_path, "before_4_52")
+    (tmp_path / "generation_config.json").write_text('{"max_length": 21}')
+    model = load(tmp_path).eval()
+    output = model.generate(**inputs, max_new_tokens=3)
+    assert output.numbers.shape == output.sequences.shape
+    word, end = FixedSlot("a", (3,)), (2,)
+    form = (word, NumberSlot("x"))
+    model.set_grammar(SceneGrammar((form,), max_objects=2, prefix=(), suffix=end, num_token_id=NUM_TOKEN_ID))
+    assert model.generate_scene(**inputs).sequences[0, -1] == 2
 
 
 def test_a_missing_weight_is_an_error(tmp_path: Path) -> None:

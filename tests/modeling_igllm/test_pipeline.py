@@ -1,15 +1,22 @@
 """`pipeline(model=folder, trust_remote_code=True)(image)` gives scenes, from a folder that works alone."""
 
+import base64
+import io
 import json
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import tiny
+import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from small_backbones import PATCHES, TOWERS
@@ -153,6 +160,69 @@ def test_transparency_of_a_file_is_white_as_everywhere(to_scene: ImageToScenePip
     inputs = to_scene.preprocess(str(tmp_path / "clear.png"))
     white = to_scene.processor.encode_prompt([Image.new("RGB", image.size, "white")])
     assert (inputs["pixel_values"] == white["pixel_values"]).all()
+
+
+class Server(BaseHTTPRequestHandler):
+    """Serves `files`."""
+
+    files: ClassVar[dict[str, bytes]] = {}
+
+    def do_GET(self) -> None:
+        content = self.files.get(self.path)
+        self.send_response(404 if content is None else 200)
+        self.end_headers()
+        self.wfile.write(content or b"")
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def sources(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Image.Image], list[str]]]:
+    """A picture as a PNG -> all forms of text that stand for it: an address, base64, and base64 as a data address."""
+    monkeypatch.setattr(Server, "files", {})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+
+    def texts(image: Image.Image, **options: Any) -> list[str]:
+        stream = io.BytesIO()
+        image.save(stream, "PNG", **options)
+        Server.files["/picture.png"] = stream.getvalue()
+        lines = base64.encodebytes(stream.getvalue()).decode()
+        address = f"http://127.0.0.1:{server.server_port}/picture.png"
+        return [address, lines, f"data:image/png;base64,{lines.replace(chr(10), '')}"]
+
+    yield texts
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_what_a_text_stands_for_is_read_as_a_file_is(to_scene: ImageToScenePipeline, sources, tmp_path: Path) -> None:
+    clear = Image.new("RGBA", (tiny.WIDTH, tiny.HEIGHT), (0, 0, 0, 0))
+    deep = Image.fromarray(np.full((tiny.HEIGHT, tiny.WIDTH), 100 << 8, np.uint16))
+    for image in (clear, deep):
+        image.save(tmp_path / "image.png")
+        expected = to_scene.preprocess(str(tmp_path / "image.png"))["pixel_values"]
+        for text in sources(image):
+            assert torch.equal(to_scene.preprocess(text)["pixel_values"], expected)
+
+
+def test_what_a_file_may_not_be_a_text_may_not_stand_for(to_scene: ImageToScenePipeline, sources) -> None:
+    frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue")]
+    for text in sources(frames[0].resize((400, 400)), save_all=True, append_images=frames[1:]):
+        with pytest.raises(ValueError, match=f"{re.escape(text[:20])}.*several frames"):
+            to_scene(text)
+    for text in sources(Image.new("1", (8193, 1))):
+        with pytest.raises(ValueError, match="8193 x 1 pixels: more than 8192"):
+            to_scene(text)
+
+
+def test_an_address_with_nothing_behind_it_is_an_error(to_scene: ImageToScenePipeline, sources) -> None:
+    address, *_ = sources(Image.new("RGB", (8, 8)))
+    with pytest.raises(Exception, match=r"404.*gone\.png"):
+        to_scene(address.replace("picture", "gone"))
 
 
 def test_decoding_is_that_of_generate_scene(to_scene: ImageToScenePipeline, processor: IGLLMProcessor) -> None:

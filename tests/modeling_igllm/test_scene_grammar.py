@@ -1,5 +1,6 @@
 """The grammar accepts what training writes, and nothing that does not parse."""
 
+import dataclasses
 import json
 from collections.abc import Callable
 
@@ -102,6 +103,20 @@ def test_damaged_grammar_is_refused(processor: IGLLMProcessor, damage: dict) -> 
 def test_scenes_without_a_cube_still_allow_cubes(processor: IGLLMProcessor) -> None:
     automaton = GrammarAutomaton.from_grammar(processor.make_grammar([tiny.SHORT_SCENE]))
     assert read(automaton, processor.encode_answer(SceneProgram((tiny.CUBE,))).ids).state.is_end
+
+
+def test_cubes_without_a_yaw_get_none(processor: IGLLMProcessor) -> None:
+    without = dataclasses.replace(tiny.CUBE, rotation=None)
+    automaton = GrammarAutomaton.from_grammar(processor.make_grammar([SceneProgram((without, tiny.SPHERE))]))
+    assert read(automaton, processor.encode_answer(SceneProgram((without, tiny.SPHERE))).ids).state.is_end
+    with pytest.raises(KeyError):
+        read(automaton, processor.encode_answer(SceneProgram((tiny.CUBE,))).ids)
+
+
+def test_cubes_with_and_without_a_yaw_have_no_statement_in_common(processor: IGLLMProcessor) -> None:
+    without = SceneProgram((dataclasses.replace(tiny.CUBE, rotation=None),))
+    with pytest.raises(ValueError, match=r"1 of 3 cubes have no yaw .* give each of them one, or none"):
+        processor.make_grammar([without, tiny.LONG_SCENE])
 
 
 def test_scenes_without_objects_name_no_statement(processor: IGLLMProcessor) -> None:

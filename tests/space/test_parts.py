@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import trimesh
 from igllm_space import blender, leftovers
+from igllm_space.body_limit import BodyLimit
 from igllm_space.checkpoint import BUNDLED, CheckpointSource, load_reader
 from igllm_space.leftovers import clean_up, remove_leftovers
 from igllm_space.object_table import object_table
@@ -18,6 +19,7 @@ from igllm_space.view_3d import MAX_DISTANCE, make_glb
 from PIL import Image
 from stand_ins import CERTAIN, CUBE, sphere
 from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
 
 from modeling_igllm import ScenePrediction, parse_program
 
@@ -225,3 +227,20 @@ def test_cleaning_goes_on_after_an_error_that_nobody_expects_and_the_log_has_it(
     asyncio.run(asyncio.wait_for(serve_until_the_second_round(), timeout=5))
     (record,) = caplog.records
     assert str(tmp_path) in record.getMessage() and "out of the blue" in (record.exc_text or str(record.exc_info))
+
+
+@pytest.mark.parametrize(
+    ("length", "status"), [("10", 200), ("11", 413), ("9" * 18, 413), ("9" * 5000, 413), ("ten", 413), ("-1", 413)]
+)
+def test_a_request_that_says_it_is_too_large_is_refused(length, status):
+    started = []
+
+    async def app(scope, receive, send):
+        await PlainTextResponse("")(scope, receive, send)
+
+    async def send(message):
+        started.append(message)
+
+    scope = {"type": "http", "path": "/", "headers": [(b"content-length", length.encode())]}
+    asyncio.run(BodyLimit(app, max_bytes=10, max_upload_bytes=20)(scope, None, send))
+    assert started[0]["status"] == status
