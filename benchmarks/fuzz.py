@@ -7,12 +7,14 @@ python -m benchmarks.fuzz --parser 5000000 --json 5000000 --metric 100000 --proc
 ```
 
 One process after another; for each target its inputs, seconds, distinct outcomes, libFuzzer's coverage and crashes
-(which must be 0). Then the growth of reading time with length: the ratio of the times at 8 and 1 times a length is 8
-if time is linear, and 64 if it is quadratic. `--minutes` ends a target early; what it had done by then counts. Results
-of other targets that are in the file already stay there.
+(which must be 0; a process that does not live to its last input is one too). Then the growth of reading time with
+length: the ratio of the times at 8 and 1 times a length is 8 if time is linear, and 64 if it is quadratic.
+`--minutes` ends a target early; what it had done by then counts. Results of other targets that are in the file
+already stay there.
 """
 
 import argparse
+import base64
 import datetime
 import json
 import platform
@@ -36,29 +38,47 @@ def fuzz(target: str, runs: int, seed: int, minutes: float | None) -> dict[str, 
     """Fuzz one target in a process of its own.
 
     Returns:
-        The report of `fuzz_worker.py`, with `coverage` and `features` as libFuzzer counts them.
+        The report of `fuzz_worker.py`, with `coverage` and `features` as libFuzzer counts them. A process that ends by
+        itself before it is done (segmentation fault, out of memory, an input that hangs, an exit) is one more of its
+        `crashes`; its input is kept where libFuzzer has kept it. One that is ended after `minutes` is none.
 
     Raises:
         RuntimeError: If the process has ended without a report: then libFuzzer itself has something to say.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "benchmarks.fuzz_worker", target, str(runs), str(seed), folder]
-        log_path = Path(folder) / "log"
-        with log_path.open("w") as log:
-            try:
-                limit = None if minutes is None else 60 * minutes
-                subprocess.run(command, stdout=log, stderr=log, timeout=limit, check=False)
-            except subprocess.TimeoutExpired:
-                print(f"{target}: {minutes} minutes are over", file=sys.stderr)
-        log_text = log_path.read_text(errors="replace")
-        report_path = Path(folder) / "report.json"
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        exit_code = _run_worker(target, runs, seed, minutes, folder)
+        log_text = (folder / "log").read_text(errors="replace")
+        report_path = folder / "report.json"
         if not report_path.is_file():
-            raise RuntimeError(f"fuzzing {target} has ended without a report:\n{log_text[-2000:]}")
+            raise RuntimeError(f"fuzzing {target} has ended ({exit_code}) without a report:\n{log_text[-2000:]}")
         report: dict[str, Any] = json.loads(report_path.read_text())
+        if exit_code is not None and (exit_code != 0 or report["inputs"] < runs):
+            message = f"the process ended with exit code {exit_code}:\n{log_text[-2000:]}"
+            report["crashes"] += 1
+            report["crash_inputs"][message] = _kept_input(folder)
     counts = re.findall(r"cov: (\d+) ft: (\d+)", log_text)
     if counts:
         report |= {"coverage": int(counts[-1][0]), "features": int(counts[-1][1])}
     return report
+
+
+def _run_worker(target: str, runs: int, seed: int, minutes: float | None, folder: Path) -> int | None:
+    """Exit code of the worker, which writes to `folder`; None if it was still at work after `minutes`."""
+    command = [sys.executable, "-m", "benchmarks.fuzz_worker", target, str(runs), str(seed), str(folder)]
+    with (folder / "log").open("w") as log:
+        try:
+            limit = None if minutes is None else 60 * minutes
+            return subprocess.run(command, stdout=log, stderr=log, timeout=limit, check=False).returncode
+        except subprocess.TimeoutExpired:
+            print(f"{target}: {minutes} minutes are over", file=sys.stderr)
+            return None
+
+
+def _kept_input(folder: Path) -> str | None:
+    """The input that libFuzzer has kept of the one that ended the process, in base64."""
+    kept = [path for kind in ("crash", "oom", "timeout") for path in folder.glob(f"{kind}-*")]
+    return base64.b64encode(kept[0].read_bytes()).decode() if kept else None
 
 
 def main() -> int:

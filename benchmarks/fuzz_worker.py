@@ -37,7 +37,7 @@ class Worker:
         started = time.process_time()
         try:
             self.outcomes[TARGETS[self.name](data)] += 1
-        except Exception as error:  # whatever comes out is a crash, to be counted and kept
+        except (Exception, SystemExit) as error:  # whatever comes out is a crash, to be counted and kept
             crash = f"{type(error).__name__}: {error}"[:300]
             self.crashes[crash] += 1
             if len(self.crash_inputs) < MAX_CRASHES_KEPT:
@@ -45,7 +45,9 @@ class Worker:
         self.slowest = max(self.slowest, time.process_time() - started)
         self.inputs += 1
         if self.inputs % REPORT_EVERY == 0 or self.inputs == self.runs:
-            self.out.write_text(json.dumps(self.report()))
+            part = self.out.with_suffix(".part")
+            part.write_text(json.dumps(self.report()))
+            part.replace(self.out)  # `fuzz.py` may end this process at any time
 
     def report(self) -> dict[str, Any]:
         """What there is to say so far; `crashes` by message, with one input of each, in base64."""
@@ -66,7 +68,7 @@ def main() -> None:
     parser.add_argument("target", choices=TARGETS)
     parser.add_argument("runs", type=int)
     parser.add_argument("seed", type=int)
-    parser.add_argument("folder", type=Path, help="for the seeds' corpus and report.json")
+    parser.add_argument("folder", type=Path, help="for the seeds' corpus, report.json and what libFuzzer keeps")
     parsed = parser.parse_args()
     corpus = parsed.folder / "corpus"
     corpus.mkdir()
@@ -75,6 +77,7 @@ def main() -> None:
     worker = Worker(parsed.target, parsed.runs, parsed.folder / "report.json")
     # One run more than are counted for the empty input and each of the corpus, which libFuzzer does not count.
     flags = [f"-runs={parsed.runs}", f"-seed={parsed.seed}", f"-max_len={MAX_LENGTH}", "-rss_limit_mb=4096"]
+    flags.append(f"-artifact_prefix={parsed.folder}/")
     atheris.Setup([sys.argv[0], *flags, "-print_final_stats=1", str(corpus)], worker)
     atheris.Fuzz()
 

@@ -35,7 +35,7 @@ shard of {shard_size} CLEVR scenes on one core.
 | core-seconds for one picture, {pixels} | {core_seconds:.2f} | `render.json` |
 | seconds to start Blender, for each task | {startup:.1f} | `million_scenes.json` |
 | bytes for one row | {row_bytes:,.0f} | `million_scenes.json`, {rows} rows |
-| most memory of a Blender process, 64x48 pixels | {megabytes:.0f} MB | `memory.json` |
+| memory of a Blender process, 64x48 pixels: the highest reading kept | about {megabytes:.0f} MB | `memory.json` |
 
 | for a million scenes | |
 |---|---|

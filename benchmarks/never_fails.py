@@ -5,8 +5,9 @@ python -m benchmarks.never_fails --decodes 100000 --out benchmarks/results/never
 ```
 
 Models of a few thousand weights, new random ones for every batch: each family's grammar, every kind of number head,
-digits too, with the project's tokenizer and a Llama tokenizer. Every eleventh batch has a limit on tokens so low that
-programs are cut short. Counts are by what was decoded; the figure that must be 0 is `failures`.
+digits too, numbers fed back or not, with the project's tokenizer and a Llama tokenizer. Every eleventh batch has a
+limit on tokens so low that programs are cut short. Counts are by what was decoded; the figure that must be 0 is
+`failures`.
 """
 
 import argparse
@@ -30,6 +31,9 @@ from modeling_igllm import IGLLMConfig, IGLLMForSceneProgram, IGLLMImageProcesso
 from modeling_igllm.configuration_igllm import SceneTowerConfig
 from trl_scripts.tiny_tokenizer import build_tiny_tokenizer
 
+Combination = tuple[str, str, str, str, bool]
+"""Family, number head, tokenizer, rotation, and whether numbers are fed back."""
+
 HEADS = ("tanh_mlp_gelu", "none", "linear", "gaussian", "mixture", "binned")
 RANGES = {"x": [-3, 3], "y": [-3, 3], "z": [0, 1], "rotation": [-4, 4]}
 ROTATIONS = ("6d", "quat", "9d", "euler", "aa", "euler_int")
@@ -50,11 +54,17 @@ TOWER: dict[str, Any] = {
 }
 
 
-def combinations() -> Iterator[tuple[str, str, str, str]]:
-    """Family, head, tokenizer and rotation, over and over; lists of coprime lengths: any two meet in every way."""
+def combinations() -> Iterator[Combination]:
+    """All kinds of models, over and over; lists of coprime lengths: any two meet in every way.
+
+    Only digits (head `none`) are never numbers that are fed back.
+    """
     families = itertools.cycle(("clevr", "so3", "two_d", "clevr", "so3"))
     tokenizers = itertools.cycle(("tiny", "tiny", "tiny", "llama", "tiny", "tiny", "llama"))
-    return zip(families, itertools.cycle(HEADS), tokenizers, _rotations())
+    feeds_back = itertools.cycle((*6 * (True, False), True))
+    kinds = zip(families, itertools.cycle(HEADS), tokenizers, _rotations(), feeds_back, strict=False)
+    for family, head, tokenizer, rotation, feeds in kinds:
+        yield family, head, tokenizer, rotation, feeds and head != "none"
 
 
 def _rotations() -> Iterator[str]:
@@ -62,8 +72,9 @@ def _rotations() -> Iterator[str]:
         yield from 7 * (rotation,)
 
 
-def make_model(family: str, head: str, tokenizer: str, rotation: str, seed: int) -> tuple[Any, IGLLMProcessor]:
+def make_model(combination: Combination, seed: int) -> tuple[Any, IGLLMProcessor]:
     """A random model with the grammar of a family."""
+    family, head, tokenizer, rotation, feeds_back = combination
     words = build_tiny_tokenizer() if tokenizer == "tiny" else make_llama_tokenizer()
     processor = IGLLMProcessor(
         IGLLMImageProcessor(size={"height": HEIGHT, "width": WIDTH}),
@@ -88,6 +99,7 @@ def make_model(family: str, head: str, tokenizer: str, rotation: str, seed: int)
         num_token_id=processor.num_token_id,
         number_head=head,  # type: ignore[arg-type]  # one of HEADS
         number_ranges=RANGES if head == "binned" else None,  # type: ignore[arg-type]
+        feed_numbers_back=feeds_back,
     )
     model = IGLLMForSceneProgram(config).eval()
     sample = FAMILIES[family].sample
@@ -96,9 +108,9 @@ def make_model(family: str, head: str, tokenizer: str, rotation: str, seed: int)
     return model, processor
 
 
-def decode_batch(combination: tuple[str, str, str, str], number: int, temperature: float) -> list[Any]:
+def decode_batch(combination: Combination, number: int, temperature: float) -> list[Any]:
     """Predictions for one batch of random images; the last of every `SHORT_EVERY` batches has little room."""
-    model, processor = make_model(*combination, seed=number)
+    model, processor = make_model(combination, seed=number)
     rng = np.random.default_rng(number)
     images = list(rng.integers(0, 256, (BATCH_SIZE, HEIGHT, WIDTH, 3), dtype=np.uint8))
     inputs = processor.encode_prompt(images)
@@ -129,6 +141,7 @@ def main() -> int:
             counts["decodes"] += 1
             counts["truncated"] += bool(prediction.truncated)
             counts[f"{combination[0]}, head {combination[1]}"] += 1
+            counts["numbers fed back"] += combination[4]
             if prediction.scene is None:
                 counts["failures"] += 1
                 print(f"{combination}: {prediction.error}\n{prediction.text[:500]}", file=sys.stderr)

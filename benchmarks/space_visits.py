@@ -144,17 +144,23 @@ def paths_to(secret: Path, folder: Path) -> list[str]:
 
 @contextlib.contextmanager
 def longest_queue(address: str) -> Iterator[list[int]]:
-    """How many were waiting, as the server says, read all the while."""
+    """How many were waiting, as the server says, read all the while.
+
+    Raises:
+        requests.RequestException: at the end, if the server has once not said it: the longest queue is unknown then.
+    """
     lengths, over = [0], threading.Event()
 
     def watch() -> None:
         while not over.wait(1.0):
-            lengths.append(requests.get(f"{address}gradio_api/queue/status", timeout=600).json()["queue_size"])
+            status = requests.get(f"{address}gradio_api/queue/status", timeout=600)
+            status.raise_for_status()
+            lengths.append(status.json()["queue_size"])
 
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield lengths
-    finally:
-        over.set()
-        thread.join()
+    with ThreadPoolExecutor(1) as pool:
+        watching = pool.submit(watch)
+        try:
+            yield lengths
+        finally:
+            over.set()
+        watching.result()

@@ -8,7 +8,7 @@ from .dataset_card import check_card_place, write_dataset_card
 from .families import find_family
 from .mesh_index import index_meshes
 from .render_pool import PICTURE_SECONDS, render_shards
-from .shards import SplitPlan, claim_folder
+from .shards import SplitPlan, check_claim, claim_folder
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -94,6 +94,8 @@ def plan_build(
         for split, size in sizes.items()
     ]
     check_card_place(out)
+    for plan in plans:
+        check_claim(plan)  # of all splits before anything is written
     if meshes is not None:
         prepare_meshes(meshes, plans, os.cpu_count() or 1)
     for plan in plans:

@@ -57,8 +57,11 @@ _FAMILIES = {
     "`val_ood_shape` has such textures, and shapes that are in no other split.",
     "clevr_rgb": "CLEVR's rules in random colours that have no names: `program` is null.",
 }
-_BUILT = """Splits built by `igllm build` are rendered with Blender (Cycles on the CPU), but for the discs of `two_d`;
-the same command makes the same scenes and, on the same bpy version, the same pixels.
+_RENDERED = """Splits built by `igllm build` with a version of bpy are rendered with Blender (Cycles on the CPU); the
+same command makes the same scenes and, on the same bpy version, the same pixels.
+"""
+_DRAWN = """Splits built by `igllm build` for which bpy is not used are drawn without Blender; the same command makes
+the same scenes.
 """
 _IMPORTED = """Splits imported from CLEVR_v1.0 by `igllm import-clevr` are the published CLEVR dataset of Johnson et
 al. (2017), <https://cs.stanford.edu/people/jcjohns/clevr/>, licence CC BY 4.0: its pictures byte for byte, its scenes
@@ -67,8 +70,9 @@ in this layout. Camera, lamps, visible pixel counts, seed and attempt are null.
 _WITH_MESHES = """The shapes of splits built from own meshes came from a folder of the builder's; the `meshes.json`
 beside the shards says which file each shape was.
 """
-_LICENCE = "Licence: CC BY 4.0."
-_MESH_LICENCE = "Licence: CC BY 4.0, as far as the licences of the meshes allow it: see to them before you publish."
+_LICENCE = "Licence{of}: CC BY 4.0."
+_MESH_LICENCE = "Licence{of}: CC BY 4.0, as far as the meshes' own licences allow it: see to them before you publish."
+_UNKNOWN_LICENCE = "Of {families}, of another package, no licence is known here: see to it before you publish."
 
 
 def check_card_place(out: Path) -> None:
@@ -87,14 +91,15 @@ def write_dataset_card(out: Path) -> None:
     found = {family: splits for family, splits in by_family.items() if splits}
     parts = [(family, split, files) for family, splits in found.items() for split, files in splits.items()]
     has_meshes = any("meshes" in _parameters(split, files) for _, split, files in parts)
-    licence = "other" if has_meshes else "cc-by-4.0"
+    licence = "other" if has_meshes or found.keys() - _FAMILIES.keys() else "cc-by-4.0"
     data = DatasetCardData(license=licence, task_categories=["image-to-text"], tags=["inverse-graphics", "3d"])
     configs = {family: {"data_files": _data_files(family, splits)} for family, splits in found.items()}
     MetadataConfigs(configs).to_dataset_card_data(data)
     infos = {family: _dataset_info(family, splits) for family, splits in found.items()}
     DatasetInfosDict(infos).to_dataset_card_data(data)
-    rows = "\n".join(_table_row(*part) for part in parts)
-    origins = sorted({_origin(split, files) for _, split, files in parts}) + [_WITH_MESHES] * has_meshes
+    versions = [_bpy_versions(split, files) for _, split, files in parts]
+    rows = "\n".join(_table_row(*part, used) for part, used in zip(parts, versions, strict=True))
+    origins = sorted(set().union(*map(_origins, versions))) + [_WITH_MESHES] * has_meshes
     remove_leftovers(out / _SHEETS, "*.jpg")
     sheets = "\n\n".join(_write_contact_sheet(out, *part) for part in parts)
     body = _BODY.format(
@@ -104,7 +109,7 @@ def write_dataset_card(out: Path) -> None:
         rows=rows,
         families="\n".join(f"- `{family}`: {_FAMILIES[family]}" for family in found if family in _FAMILIES),
         origins="\n".join(origins),
-        licence=_MESH_LICENCE if has_meshes else _LICENCE,
+        licence=_licence(list(found), has_meshes),
         sheets=sheets,
     )
     card = str(DatasetCard(f"---\n{data.to_yaml()}\n---\n{body}"))
@@ -135,8 +140,30 @@ def _parameters(split: str, files: list[Path]) -> dict[str, Any]:
     return dict(json.loads((files[0].parent / f"{split}{PARAMETERS_SUFFIX}").read_text()))
 
 
-def _origin(split: str, files: list[Path]) -> str:
-    return _IMPORTED if "imported_from" in _parameters(split, files) else _BUILT
+def _bpy_versions(split: str, files: list[Path]) -> set[str | None]:
+    """The versions that rendered the rows of a split, None for a row drawn without; empty if they are imported."""
+    if "imported_from" in _parameters(split, files):
+        return set()
+    tables = [pq.ParquetFile(file).read(["scene.bpy_version"]) for file in files]
+    return {row["bpy_version"] for table in tables for row in table["scene"].to_pylist()}
+
+
+def _origins(versions: set[str | None]) -> set[str]:
+    if not versions:
+        return {_IMPORTED}
+    return {_DRAWN if version is None else _RENDERED for version in versions}
+
+
+def _licence(families: list[str], has_meshes: bool) -> str:
+    """The project's licence for its own families alone: another package's may be under any."""
+    own, others = ([f"`{name}`" for name in families if (name in _FAMILIES) is mine] for mine in (True, False))
+    sentences = []
+    if own:
+        of = f" of {', '.join(own)}" if others else ""
+        sentences.append((_MESH_LICENCE if has_meshes else _LICENCE).format(of=of))
+    if others:
+        sentences.append(_UNKNOWN_LICENCE.format(families=", ".join(others)))
+    return " ".join(sentences)
 
 
 def _write_contact_sheet(out: Path, family: str, split: str, files: list[Path]) -> str:
@@ -149,15 +176,14 @@ def _write_contact_sheet(out: Path, family: str, split: str, files: list[Path]) 
     return f"![The first {len(pictures)} pictures of {family}, {split}]({path})"
 
 
-def _table_row(family: str, split: str, files: list[Path]) -> str:
+def _table_row(family: str, split: str, files: list[Path], versions: set[str | None]) -> str:
     parameters = _parameters(split, files)
     scenes = sum(count_rows(file) for file in files)
     if "imported_from" in parameters:
         return f"| {family} | {split} | {scenes} | | | | | imported from {parameters['imported_from']} |"
-    tables = [pq.ParquetFile(file).read(["scene.bpy_version"]) for file in files]
-    versions = {row["bpy_version"] or "not used" for table in tables for row in table["scene"].to_pylist()}
     pixels = f"{parameters['width']}x{parameters['height']}"
-    bpy = ", ".join(sorted(versions))  # several if a split was resumed after an upgrade
+    # Several versions if a split was resumed after an upgrade.
+    bpy = ", ".join(sorted(version or "not used" for version in versions))
     origin = "built from own meshes" if "meshes" in parameters else "built"
     values = (family, split, scenes, parameters["seed"], pixels, parameters["samples"], bpy, origin)
     return "| " + " | ".join(str(value) for value in values) + " |"

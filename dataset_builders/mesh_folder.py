@@ -52,9 +52,17 @@ class MeshFolder:
             ValueError: if the folder has no such mesh, or it does not load; the message names the file, or the
                 folder and the names most like this one.
         """
+        self.check(name)
+        return load_mesh(self.path, self.files[name])
+
+    def check(self, name: str) -> None:
+        """See that there is a mesh called `name`, without reading it.
+
+        Raises:
+            ValueError: if there is none; the message has the folder and the names most like this one.
+        """
         if name not in self.files:
             raise ValueError(f"{self.path} has no mesh called {name!r}{self._why_not(name)}")
-        return load_mesh(self.path, self.files[name])
 
     def _models(self) -> Iterator[Path]:
         """The folders `<category>/<id>`, relative and in order."""

@@ -4,6 +4,7 @@ Every mesh is read once before the first scene is drawn: the sampler needs their
 named then. The file says which mesh file each shape of a scene program is.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -115,11 +116,20 @@ def _make_index(folder: MeshFolder, listing: dict[str, dict[str, Any]], workers:
 
 
 def _listing(folder: MeshFolder) -> dict[str, dict[str, Any]]:
-    """Name -> file and its length in bytes: what tells one folder from another."""
+    """Name -> file and the SHA-256 of what it holds: what tells one folder from another."""
     return {
-        name: {"file": file.as_posix(), "bytes": (folder.path / file).stat().st_size}
-        for name, file in folder.files.items()
+        name: {"file": file.as_posix(), "sha256": _sha256(folder.path / file)}
+        for name, file in tqdm(folder.files.items(), unit="mesh", desc="checksums", delay=1.0)
     }
+
+
+def _sha256(path: Path) -> str | None:
+    """None for a file that cannot be read: `_size_or_reason` says why."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
 
 
 def _read_all(folder: MeshFolder, workers: int) -> Iterator[Vector3 | str]:

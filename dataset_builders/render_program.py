@@ -4,6 +4,7 @@ A program says nothing of camera and lamps: they are those of a family, by defau
 """
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,6 +73,18 @@ def render_program(
     return _session(scene, family, resolution, samples, meshes).render(scene.objects, CAMERAS[family], CLEVR_LIGHTS)
 
 
+def check_shapes(scenes: Iterable[SceneProgram], meshes: Path | None = None) -> None:
+    """See that the shapes of all scenes are there, without reading or rendering them: `meshes` as of `render_program`.
+
+    Raises:
+        ValueError: for the first shape that is not, or if `meshes` is no folder of meshes.
+    """
+    check = _check_own_shape if meshes is None else MeshFolder(meshes).check
+    shapes = (item.shape for scene in scenes for item in scene.objects if isinstance(item, PosedObject))
+    for shape in dict.fromkeys(shapes):
+        check(shape)
+
+
 def save_program(
     scene: SceneProgram,
     path: Path,
@@ -109,6 +122,14 @@ def _family_of(scene: SceneProgram, family: str | None) -> str:
     return family
 
 
+def _check_own_shape(shape: str) -> None:
+    if shape not in (SHAPE, *shape_names()):
+        raise ValueError(
+            f"there is no shape {shape!r} among the project's own ({', '.join(CATEGORIES)}, each _00 to "
+            f"_{VARIANTS - 1}, and {SHAPE!r}): give the folder of its meshes (`igllm render --meshes`)"
+        )
+
+
 def _session(
     scene: SceneProgram, family: str, resolution: tuple[int, int] | None, samples: int, meshes: Path | None
 ) -> "RenderSession":
@@ -117,11 +138,8 @@ def _session(
     for item in scene.objects:
         if isinstance(item, Point2D):
             raise ValueError(f"{item} is flat: it is drawn, not rendered")
-        if isinstance(item, PosedObject) and load is None and item.shape not in (SHAPE, *shape_names()):
-            raise ValueError(
-                f"there is no shape {item.shape!r} among the project's own ({', '.join(CATEGORIES)}, each _00 to "
-                f"_{VARIANTS - 1}, and {SHAPE!r}): give the folder of its meshes (`igllm render --meshes`)"
-            )
+        if isinstance(item, PosedObject) and load is None:
+            _check_own_shape(item.shape)
     from .rendering.session import RenderSession  # imports bpy
     from .rendering.settings import RenderQuality
     from .rendering.stage import CLEVR_STAGE, STUDIO_STAGE

@@ -124,25 +124,37 @@ class SplitPlan(SplitFiles):
         return PaintRequest(self.width, self.height, self.samples, self.ground_truth, threads, meshes)
 
 
-def claim_folder(plan: SplitFiles) -> None:
-    """Create the split's folder, record its parameters there and remove what a killed build left half written.
+def check_claim(plan: SplitFiles) -> None:
+    """See whether `claim_folder` would take the split's folder; nothing is written.
 
     Raises:
         ValueError: if the folder holds the same split made with other parameters (mixing them would go unnoticed) or
             with more scenes (a smaller split would leave a gap).
+    """
+    if plan.shards_on_disk():
+        _check_same_parameters(plan)
+        _check_not_smaller(plan)
+
+
+def claim_folder(plan: SplitFiles) -> None:
+    """Create the split's folder, record its parameters there and remove what a killed build left half written.
+
+    Raises:
+        ValueError: as of `check_claim`.
         OSError: if the folder cannot be written.
     """
     plan.folder.mkdir(parents=True, exist_ok=True)
-    wanted = json.dumps(plan.parameters(), indent=2) + "\n"
-    if plan.shards_on_disk():
-        _check_same_parameters(plan, wanted)
-        _check_not_smaller(plan)
+    check_claim(plan)
     remove_leftovers(plan.folder, f"{plan.split}*")
-    write_whole(plan.parameters_path, lambda path: path.write_text(wanted))
+    write_whole(plan.parameters_path, lambda path: path.write_text(_parameters_text(plan)))
 
 
-def _check_same_parameters(plan: SplitFiles, wanted: str) -> None:
-    found = plan.parameters_path.read_text()
+def _parameters_text(plan: SplitFiles) -> str:
+    return json.dumps(plan.parameters(), indent=2) + "\n"
+
+
+def _check_same_parameters(plan: SplitFiles) -> None:
+    found, wanted = plan.parameters_path.read_text(), _parameters_text(plan)
     if found != wanted:
         raise ValueError(
             f"{plan.parameters_path} holds {' '.join(found.split())}, not {' '.join(wanted.split())}: "

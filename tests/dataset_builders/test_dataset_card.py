@@ -105,7 +105,32 @@ def test_a_split_without_blender_says_so(tmp_path: Path) -> None:
     plan = make_plan(tmp_path, family="two_d", width=32, height=32)
     write_shard(plan, 0, bpy_version=None)
     write_dataset_card(tmp_path)
-    assert "| two_d | train | 2 | 0 | 32x32 | 1 | not used | built |" in (tmp_path / "README.md").read_text()
+    card = (tmp_path / "README.md").read_text()
+    assert "| two_d | train | 2 | 0 | 32x32 | 1 | not used | built |" in card
+    assert "drawn without Blender" in card and "rendered with Blender" not in card
+
+
+def test_splits_with_and_without_blender_are_told_apart(tmp_path: Path) -> None:
+    write_split(make_plan(tmp_path))
+    card = (tmp_path / "README.md").read_text()
+    assert "rendered with Blender" in card and "drawn without Blender" not in card
+    write_shard(make_plan(tmp_path, family="two_d", width=32, height=32), 0, bpy_version=None)
+    write_dataset_card(tmp_path)
+    card = (tmp_path / "README.md").read_text()
+    assert "rendered with Blender" in card and "drawn without Blender" in card
+
+
+def test_the_licence_is_that_of_the_families_of_this_project_alone(tmp_path: Path) -> None:
+    write_split(make_plan(tmp_path))
+    assert "Licence: CC BY 4.0." in (tmp_path / "README.md").read_text()
+    assert front_matter(tmp_path)["license"] == "cc-by-4.0"
+    (tmp_path / "clevr").rename(tmp_path / "tiles")
+    write_dataset_card(tmp_path)
+    assert "CC BY" not in (tmp_path / "README.md").read_text()
+    write_split(make_plan(tmp_path))
+    card = (tmp_path / "README.md").read_text()
+    assert "Licence of `clevr`: CC BY 4.0. Of `tiles`, of another package, no licence is known here" in card
+    assert front_matter(tmp_path)["license"] == "other"
 
 
 @pytest.mark.parametrize("family", FAMILIES)

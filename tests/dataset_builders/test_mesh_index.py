@@ -3,12 +3,14 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import bpy
 import numpy as np
 import pytest
 from mesh_files import TRIANGLE_OBJ, put, put_real_meshes
 from scipy.spatial import cKDTree
+from shard_files import make_plan, write_shard
 
 from dataset_builders import mesh_index
 from dataset_builders.build import plan_build
@@ -87,6 +89,31 @@ def test_other_meshes_replace_an_index_only_while_no_scene_was_made_with_it(mesh
     assert "form_new" in read_index(tmp_path / "out" / INDEX_NAME).sizes
 
 
+def test_a_mesh_of_the_same_length_with_other_points_is_another_mesh(meshes: Path, tmp_path: Path) -> None:
+    mesh = put(meshes, "form/new/a.obj", TRIANGLE_OBJ)
+    before = make_index(meshes, tmp_path / "out").sizes["form_new"]
+    mesh.write_text(TRIANGLE_OBJ.replace("v 2 0 0", "v 3 0 0"))
+    assert mesh.stat().st_size == len(TRIANGLE_OBJ)
+    with pytest.raises(ValueError, match=rf"{meshes} does not hold the meshes that are named in"):
+        make_index(meshes, tmp_path / "out", is_in_use=True)
+    assert make_index(meshes, tmp_path / "out").sizes["form_new"] != before
+
+
+def test_a_mesh_that_cannot_be_opened_is_left_out(
+    meshes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mesh, open_file = put(meshes, "form/shut/a.obj"), Path.open
+
+    def open_others(path: Path, *arguments: Any, **options: Any) -> Any:
+        if path == mesh:
+            raise PermissionError(13, "Permission denied", str(path))
+        return open_file(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", open_others)
+    index = make_index(meshes, tmp_path / "out")
+    assert index.left_out["form/shut/a.obj"] == "it cannot be read: Permission denied"
+
+
 def test_a_folder_in_which_nothing_loads_is_refused(tmp_path: Path) -> None:
     put(tmp_path, "meshes/dog/a/a.obj", "no mesh")
     with pytest.raises(ValueError, match=r"no mesh in .*meshes can be used: dog/a/a\.obj: it holds no faces"):
@@ -112,6 +139,14 @@ def test_only_families_that_take_meshes_are_given_them(meshes: Path, tmp_path: P
     with pytest.raises(ValueError, match=r"family 'clevr' has shapes of its own, .* is for shapenet"):
         plan_build("clevr", tmp_path / "out", meshes=meshes)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_refused_build_leaves_the_folder_as_it_was(meshes: Path, tmp_path: Path) -> None:
+    write_shard(make_plan(tmp_path / "out", family="shapenet", split="val_id", seed=5), 0)
+    before = sorted((tmp_path / "out").rglob("*"))
+    with pytest.raises(ValueError, match=r"val_id\.build\.json holds"):
+        plan_build("shapenet", tmp_path / "out", splits=("train", "val_id"), num_scenes=1, meshes=meshes)
+    assert sorted((tmp_path / "out").rglob("*")) == before
 
 
 def test_scenes_are_made_of_the_meshes_that_load(
