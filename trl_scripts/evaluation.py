@@ -25,14 +25,12 @@ METRIC = Path(__file__).resolve().parent.parent / "metrics" / "scene_program"
 
 
 def run_evaluate(parsed: argparse.Namespace) -> int:
-    """Print a table of scores and, with --out, write them as JSON."""
+    """Print a table of scores and, with --out, write them as JSON; those of pictures afterwards."""
     rows = load_scene_rows(parsed.dataset, parsed.config, parsed.split)
     cameras = _load_what_else_is_needed(parsed, [parse_program(text) for text in rows["program"]])
     predictor = Predictor.load(parsed.model, parsed.revision, parsed.device, parsed.dtype, not parsed.no_grammar)
     predictions, measured = evaluate_rows(predictor, rows, parsed.split, parsed.batch_size)
     scores = measured.pop("scores")
-    if parsed.image_space:
-        scores |= _image_space_scores(predictions, rows, parsed.meshes)
     if cameras is not None:
         scores |= evaluate_cameras(predictions, rows, cameras)
     report = {
@@ -41,12 +39,19 @@ def run_evaluate(parsed: argparse.Namespace) -> int:
         "config": parsed.config,
         "split": parsed.split,
         **measured,
-        "scores": json_scores(scores),
     }
-    print(format_scores(scores, len(rows)))
-    if parsed.out is not None:
-        write_report(parsed.out, report)
+    _tell(scores, report, parsed.out)
+    if parsed.image_space:  # rendering takes hours, and a scene may fail: what is above is told by then
+        pictures = _image_space_scores(predictions, rows, parsed.meshes)
+        _tell(pictures, {**report, "scores": json_scores(scores)}, parsed.out)
     return 0
+
+
+def _tell(scores: dict[str, Any], report: dict[str, Any], out: Path | None) -> None:
+    """Print scores, and write the report with them beside those that it has."""
+    print(format_scores(scores, report["scenes"]))
+    if out is not None:
+        write_report(out, {**report, "scores": {**report.get("scores", {}), **json_scores(scores)}})
 
 
 def _load_what_else_is_needed(parsed: argparse.Namespace, references: list[SceneProgram]) -> list[Camera] | None:
@@ -56,7 +61,7 @@ def _load_what_else_is_needed(parsed: argparse.Namespace, references: list[Scene
     if parsed.image_space:
         from .image_space import check_scenes_can_be_drawn  # torchmetrics takes seconds
 
-        check_scenes_can_be_drawn(references)
+        check_scenes_can_be_drawn(references, parsed.meshes)
     if not parsed.camera_space:
         return None
     check_clevr_scenes(references)

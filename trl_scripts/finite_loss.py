@@ -86,7 +86,7 @@ class FiniteLossTrainer(Trainer):
         save_file(dict(_named_tensors(self._inputs)), path.with_suffix(".safetensors"))
         raise NonFiniteLossError(
             f"the {what} of step {step} is {value}: training has stopped before it; its rows are in {path}, its "
-            "tensors beside it. Look at them, or train with a lower --learning_rate"
+            "tensors beside it. Look at them, or train with a lower --learning_rate in another --output_dir"
         )
 
 

@@ -31,7 +31,8 @@ NOT_PUSHED = (
     ),  # caches: of datasets and evaluate, tower features (a model's weights lie beside its config.json), Python
     *("checkpoint-*/*", "runs/*"),  # the trainer's own state: resuming, logs
     *("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle", "*.joblib", "*.npy", "*.npz"),  # can hold pickles
-    *("trainer_state.json", "scene_arguments.json"),  # paths of this machine
+    *("trainer_state.json", "scene_arguments.json", "tower_arguments.json"),  # paths of this machine
+    "non_finite_step_*",  # rows of the training data (finite_loss.py)
     *(".git/*", "*/.git/*", "*.DS_Store", "*.ipynb_checkpoints/*"),
 )
 

@@ -72,11 +72,11 @@ def image_space_scores(
     return {"image/psnr": psnr} | {f"image/{name}": value for name, value in means.items()}
 
 
-def check_scenes_can_be_drawn(references: Sequence[SceneProgram]) -> None:
+def check_scenes_can_be_drawn(references: Sequence[SceneProgram], meshes: Path | None = None) -> None:
     """See that nothing of the true scenes keeps `image_space_scores` from its work: before a model reads the pictures.
 
     Raises:
-        CommandError: if a scene is empty, or bpy is needed and not installed.
+        CommandError: if a scene is empty, bpy is needed and not installed, or a shape is not there.
     """
     for index, true in enumerate(references):
         if not true.objects:
@@ -85,6 +85,12 @@ def check_scenes_can_be_drawn(references: Sequence[SceneProgram]) -> None:
             )
     if not all(isinstance(true.objects[0], Point2D) for true in references):
         check_blender("leave out --image-space")
+        from dataset_builders.render_program import check_shapes
+
+        try:
+            check_shapes(references, meshes)
+        except ValueError as error:
+            raise CommandError(f"{error}, or leave out --image-space") from error
 
 
 def compare_pictures(predicted: np.ndarray, true: np.ndarray) -> dict[str, float]:

@@ -30,8 +30,10 @@ class Predictor:
     use_grammar: bool = True
 
     @classmethod
-    def load(cls, source: str, revision: str | None, device: str, dtype: str, use_grammar: bool = True) -> "Predictor":
-        """Load a checkpoint as `load_checkpoint` does.
+    def load(
+        cls, source: str, revision: str | None, device: str, dtype: str | None, use_grammar: bool = True
+    ) -> "Predictor":
+        """Load a checkpoint as `load_checkpoint` does; `dtype` is a word of its `from_pretrained`.
 
         A checkpoint without a grammar is decoded freely whatever `use_grammar` says, and a line on standard error
         says so.
@@ -40,7 +42,7 @@ class Predictor:
             CommandError: as `load_checkpoint`, or if the device does not exist.
         """
         check_device(device)
-        model, processor = load_checkpoint(source, revision or "main", dtype=getattr(torch, dtype))
+        model, processor = load_checkpoint(source, revision or "main", dtype=dtype)
         cast(torch.nn.Module, model).to(torch.device(device))
         if use_grammar and model.config.grammar is None:
             print(

@@ -95,6 +95,7 @@ def model_settings(arguments: ModelConfig) -> dict[str, object]:
     source = arguments.model_name_or_path
     settings: dict[str, object] = {"model_name_or_path": source}
     settings["model_revision"] = None if source is None else arguments.model_revision
+    settings["use_peft"] = arguments.use_peft
     if arguments.use_peft:
         names = ("lora_r", "lora_alpha", "lora_dropout", "load_in_4bit", "load_in_8bit", "dtype")
         settings |= {name: getattr(arguments, name) for name in names}

@@ -4,31 +4,44 @@ import argparse
 import json
 import sys
 from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image
 
 from modeling_igllm import ScenePrediction, SceneProgram
-from modeling_igllm.image_files import read_image
+from modeling_igllm.image_files import check_image_header, read_image
 
 from .errors import CommandError, check_blender
 from .inference import Predictor
 
+Result = TypeVar("Result")
+
 
 def run_predict(parsed: argparse.Namespace) -> int:
-    """Predict every readable image; the others are reported and the exit code tells."""
+    """Predict every readable image, a batch at a time; the others are reported and the exit code tells."""
     _check_results_are_distinct(parsed.images, parsed.out, parsed.render)
     if parsed.render:
         check_blender("leave out --render")
     _make_folder(parsed.out)
-    paths, images = _open_images(parsed.images)
+    paths = [path for path, _ in _each_readable(parsed.images, check_image_header)]
     exit_code = 0 if len(paths) == len(parsed.images) else 2
     if not paths:
         return exit_code
     predictor = Predictor.load(parsed.model, parsed.revision, parsed.device, parsed.dtype, not parsed.no_grammar)
-    predictions = predictor.predict(images, parsed.batch_size)
-    for path, image, prediction in zip(paths, images, predictions, strict=True):
+    for start in range(0, len(paths), parsed.batch_size):  # of photographs, all at once would be gigabytes
+        exit_code = max(exit_code, _predict_batch(parsed, predictor, paths[start : start + parsed.batch_size]))
+    return exit_code
+
+
+def _predict_batch(parsed: argparse.Namespace, predictor: Predictor, paths: list[Path]) -> int:
+    """Read, predict and write some of the images; returns the exit code that they ask for."""
+    opened = list(_each_readable(paths, read_image))
+    exit_code = 0 if len(opened) == len(paths) else 2
+    predictions = predictor.predict([image for _, image in opened], parsed.batch_size)
+    for (path, image), prediction in zip(opened, predictions, strict=True):
         try:
             _write(parsed, path, image, prediction)
         except (
@@ -76,17 +89,15 @@ def _make_folder(folder: Path) -> None:
         raise CommandError(f"cannot write to {folder}: {error.strerror}; choose another --out folder") from error
 
 
-def _open_images(paths: list[Path]) -> tuple[list[Path], list[Image.Image]]:
-    """Open every image that can be opened; each other one costs a line on standard error."""
-    opened: list[tuple[Path, Image.Image]] = []
+def _each_readable(paths: list[Path], read: Callable[[Path], Result]) -> Iterator[tuple[Path, Result]]:
+    """Read every image that can be read; each other one costs a line on standard error."""
     for path in paths:
         try:
-            opened.append((path, read_image(path)))
+            yield path, read(path)
         except FileNotFoundError:
             _report(path, "no such file; check its name")
         except ValueError as error:
             print(f"igllm predict: {error}", file=sys.stderr)
-    return [path for path, _ in opened], [image for _, image in opened]
 
 
 def _write(parsed: argparse.Namespace, path: Path, image: Image.Image, prediction: ScenePrediction) -> None:

@@ -22,13 +22,13 @@ from transformers import TrainingArguments, set_seed
 from trl import TrlParser
 
 from modeling_igllm.image_processing_igllm import IGLLMImageProcessor
-from trl_scripts.begun_run import check_begun_with, note_arguments
+from trl_scripts.begun_run import check_begun_with, note_arguments, rows_digest, trainer_settings
 from trl_scripts.errors import CommandError
 from trl_scripts.image_augmentation import family_augmentation
 from trl_scripts.mirrored_rows import with_mirrored
 from trl_scripts.option_ranges import AT_LEAST_ONE, DECAY, POSITIVE, check_ranges
 from trl_scripts.run_clock import RunClock
-from trl_scripts.tower_dataset import TowerCollator, TowerDataset, load_tower_rows, scene_shapes
+from trl_scripts.tower_dataset import TowerCollator, TowerDataset, check_shapes, load_tower_rows, scene_shapes
 from trl_scripts.tower_pretraining import SceneTowerForPreTraining, TowerPreTrainingConfig
 from trl_scripts.tower_scores import score_tower
 from trl_scripts.tower_trainer import TowerTrainer
@@ -47,10 +47,8 @@ _RANGES = {
     "minutes": POSITIVE,
     "ema_decay": DECAY,
 }
-# How long to train and what to score: of no weight that is there already.
-_CHANGEABLE = {"minutes", "eval_dataset", "eval_config", "eval_splits"}
-# Of `TrainingArguments`, what a checkpoint either brings back by itself or cannot go on without.
-_NOTED = ("seed", "learning_rate", "weight_decay", "per_device_train_batch_size", "gradient_accumulation_steps")
+# Where the scenes are, how long to train and what to score: of no weight that is there already.
+_CHANGEABLE = {"dataset", "minutes", "eval_dataset", "eval_config", "eval_splits"}
 
 
 @dataclass
@@ -104,7 +102,7 @@ def train(arguments: TowerArguments, training_arguments: TrainingArguments) -> d
 
     Raises:
         CommandError: if there are two limits, an argument is out of range or other than at the beginning, a split
-            cannot be loaded, the loss is NaN or the disk full.
+            cannot be loaded or has a shape that is not learned, the loss is NaN or the disk full.
     """
     check_ranges(asdict(arguments), _RANGES)
     if arguments.minutes is not None:
@@ -112,6 +110,7 @@ def train(arguments: TowerArguments, training_arguments: TrainingArguments) -> d
             raise CommandError("--minutes and --max_steps both limit the training: leave out one of them")
         training_arguments.num_train_epochs, training_arguments.max_steps = MANY_EPOCHS, -1
         training_arguments.disable_tqdm = True  # of a million epochs; the log says the minutes
+    training_arguments.remove_unused_columns = False  # the collator needs them all
     set_seed(training_arguments.seed)  # the weights are drawn before there is a trainer
     rows = load_tower_rows(
         arguments.dataset, arguments.dataset_config, arguments.train_split, arguments.max_train_scenes
@@ -119,10 +118,13 @@ def train(arguments: TowerArguments, training_arguments: TrainingArguments) -> d
     # Before the training: hours later would be late to hear that a split is not there.
     eval_source = (arguments.eval_dataset or arguments.dataset, arguments.eval_config or arguments.dataset_config)
     eval_rows = {split: load_tower_rows(*eval_source, split) for split in arguments.eval_splits}
+    shapes = scene_shapes(rows)
+    for split, part in eval_rows.items():
+        check_shapes(part, shapes, f"split {split!r} of {eval_source[0]!r}")
     output = Path(str(training_arguments.output_dir))
     make_output_folder(output)
     last = training_arguments.resume_from_checkpoint or last_whole_checkpoint(output)
-    _check_and_note(arguments, training_arguments, len(rows), last)
+    _check_and_note(arguments, training_arguments, rows, last)
     if arguments.mirror:
         rows = with_mirrored(rows)
     size = {"height": arguments.image_height, "width": arguments.image_width}
@@ -144,11 +146,11 @@ def train(arguments: TowerArguments, training_arguments: TrainingArguments) -> d
 
 
 def _check_and_note(
-    arguments: TowerArguments, training_arguments: TrainingArguments, train_scenes: int, last: str | None
+    arguments: TowerArguments, training_arguments: TrainingArguments, rows: Dataset, last: str | None
 ) -> None:
     """Compare the arguments with those of the run that `last` is of, if it goes on from there, and write them."""
-    used: dict[str, Any] = {**asdict(arguments), **{name: getattr(training_arguments, name) for name in _NOTED}}
-    used["train_scenes"] = train_scenes
+    used: dict[str, Any] = {**asdict(arguments), **trainer_settings(training_arguments)}
+    used |= {"train_scenes": len(rows), "train_rows_sha256": rows_digest(rows, "scene")}
     if last is not None:
         check_begun_with(Path(last).parent / ARGUMENTS_FILE, used, _CHANGEABLE)
     output = Path(str(training_arguments.output_dir))

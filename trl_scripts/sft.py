@@ -13,9 +13,8 @@ pretrained backbones). TRL's model arguments apply: `--use_peft --lora_r 128` tr
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from datasets import Dataset
 from torch import nn
@@ -32,7 +31,6 @@ from trl_scripts.inference import load_checkpoint
 from trl_scripts.lora import (
     check_tower_is_frozen,
     lora_config,
-    model_settings,
     quantization_config,
     write_grammar,
 )
@@ -42,7 +40,7 @@ from trl_scripts.run_clock import RunClock
 from trl_scripts.scene_collator import SceneCollator, answer_lengths, row_scenes
 from trl_scripts.scene_rows import load_scene_rows
 from trl_scripts.scene_trainer import SceneSFTTrainer
-from trl_scripts.sft_arguments import SceneArguments, check_and_note
+from trl_scripts.sft_arguments import SceneArguments, check_and_note, used_settings
 from trl_scripts.tiny_model import build_tiny_model
 from trl_scripts.training_card import read_origin
 from trl_scripts.whole_checkpoints import last_whole_checkpoint, make_output_folder, one_line_if_unwritable
@@ -84,26 +82,18 @@ def train(
             other than at the beginning, the loss is NaN, the disk full, or the Hub out of reach or refusing.
     """
     arguments.check()
+    _leave_rows_to_collator(training_arguments)
     set_seed(training_arguments.seed)  # a new model's weights are drawn before there is a trainer
     train_rows = _load_train_rows(arguments, training_arguments.seed)
-    evaluates = training_arguments.eval_strategy != "no" or training_arguments.eval_on_start
-    eval_rows = _load_eval_rows(arguments) if evaluates else None
+    eval_rows = _load_eval_rows(arguments, training_arguments)
     output = Path(str(training_arguments.output_dir))
     make_output_folder(output)
     model, processor = _load_model(arguments, model_arguments, train_rows)
-    used = {**asdict(arguments), **_number_settings(model, processor), **model_settings(model_arguments)}
-    used["train_scenes"] = len(train_rows) // ((1 + arguments.recolor) * (1 + arguments.mirror))
+    used = used_settings(arguments, model_arguments, model, processor, len(train_rows))
     last = training_arguments.resume_from_checkpoint or last_whole_checkpoint(output)
-    check_and_note(used, training_arguments, last)
+    check_and_note(used, train_rows, training_arguments, last)
     _prepare_model(model, processor, arguments, model_arguments, train_rows)
-    if training_arguments.train_sampling_strategy in ("group_by_length", "batch_rebalance"):
-        lengths = answer_lengths(train_rows, processor)
-        train_rows = train_rows.add_column(training_arguments.length_column_name, lengths)
-    features = None
-    if arguments.feature_cache is not None:
-        features = _cache_features(arguments, training_arguments, train_rows, model, processor)
-        # Features take the place of images; each row keeps the number under which its features are stored.
-        train_rows = train_rows.remove_columns("image")
+    train_rows, features = _what_is_read(arguments, training_arguments, train_rows, model, processor)
     origin = read_origin(used)
     trainer = SceneSFTTrainer(
         origin=origin,
@@ -115,9 +105,7 @@ def train(
         train_dataset=train_rows,
         eval_dataset=eval_rows,
         processing_class=processor,
-        data_collator=SceneCollator(
-            processor, features, arguments.shuffle_attributes, arguments.sample_synonyms, training_arguments.seed
-        ),
+        data_collator=_make_collator(arguments, training_arguments.seed, processor, features),
         callbacks=list(callbacks),
     )
     if features is not None:
@@ -182,15 +170,32 @@ def _prepare_model(
     model.set_attn_implementation({"text_config": model_arguments.attn_implementation or "sdpa"})
 
 
-def _number_settings(model: IGLLMForSceneProgram, processor: IGLLMProcessor) -> dict[str, Any]:
-    """How the model says numbers: a fine-tune as its base does, whatever the arguments say."""
-    config = model.config
-    return {
-        "number_head": config.number_head,
-        "scale_numbers": config.number_ranges is not None,
-        "feed_numbers_back": config.feed_numbers_back,
-        "rotation": processor.rotation,
-    }
+def _leave_rows_to_collator(training_arguments: SFTConfig) -> None:
+    """`SceneCollator` reads rows as they are, with all of their columns."""
+    training_arguments.remove_unused_columns = False
+    training_arguments.dataset_kwargs = {"skip_prepare_dataset": True}
+
+
+def _make_collator(
+    arguments: SceneArguments, seed: int, processor: IGLLMProcessor, features: CachedFeatures | None
+) -> SceneCollator:
+    return SceneCollator(processor, features, arguments.shuffle_attributes, arguments.sample_synonyms, seed)
+
+
+def _what_is_read(
+    arguments: SceneArguments,
+    training_arguments: SFTConfig,
+    rows: Dataset,
+    model: IGLLMForSceneProgram,
+    processor: IGLLMProcessor,
+) -> tuple[Dataset, CachedFeatures | None]:
+    """The rows, with the lengths that a sampler asks for; with a cache, features take the place of images."""
+    if training_arguments.train_sampling_strategy in ("group_by_length", "batch_rebalance"):
+        rows = rows.add_column(training_arguments.length_column_name, answer_lengths(rows, processor))
+    if arguments.feature_cache is None:
+        return rows, None
+    features = _cache_features(arguments, training_arguments, rows, model, processor)
+    return rows.remove_columns("image"), features  # each row keeps the number under which its features are stored
 
 
 def _cache_features(
@@ -216,7 +221,10 @@ def _load_train_rows(arguments: SceneArguments, seed: int) -> Dataset:
     return _with_index(with_mirrored(rows) if arguments.mirror else rows)
 
 
-def _load_eval_rows(arguments: SceneArguments) -> Dataset:
+def _load_eval_rows(arguments: SceneArguments, training_arguments: SFTConfig) -> Dataset | None:
+    """None where nothing looks at them."""
+    if training_arguments.eval_strategy == "no" and not training_arguments.eval_on_start:
+        return None
     limit = arguments.max_eval_scenes
     return _with_index(load_scene_rows(arguments.dataset, arguments.dataset_config, arguments.eval_split, limit))
 

@@ -3,11 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from datasets import Dataset
 from transformers import TrainingArguments
+from trl import ModelConfig
 
-from .begun_run import check_begun_with, note_arguments
+from modeling_igllm import REPRESENTATION_SIZES, IGLLMForSceneProgram, IGLLMProcessor
+
+from .begun_run import check_begun_with, note_arguments, rows_digest, trainer_settings
+from .errors import CommandError
+from .lora import model_settings
 from .option_ranges import NOT_NEGATIVE, check_ranges
 from .tiny_model import NumberHead
 from .whole_checkpoints import one_line_if_unwritable
@@ -20,10 +26,9 @@ _RANGES = {
     "number_token_loss_weight": NOT_NEGATIVE,
     "number_head_learning_rate": NOT_NEGATIVE,
 }
-# Where features are kept and what is looked at: of no weight that is there already.
-_CHANGEABLE = {"feature_cache", "eval_split", "max_eval_scenes"}
-# Of `TrainingArguments`, what a checkpoint either brings back by itself or cannot go on without.
-_NOTED = ("seed", "learning_rate", "weight_decay", "per_device_train_batch_size", "gradient_accumulation_steps")
+_WORDS: dict[str, tuple[str, ...]] = {"number_head": get_args(NumberHead), "rotation": tuple(REPRESENTATION_SIZES)}
+# Where scenes and features are kept and what is looked at: of no weight that is there already.
+_CHANGEABLE = {"dataset", "feature_cache", "eval_split", "max_eval_scenes"}
 
 
 @dataclass
@@ -67,23 +72,60 @@ class SceneArguments:
     sample_synonyms: bool = False
 
     def check(self) -> None:
-        """Raise `CommandError` for a number that is out of range."""
-        check_ranges(asdict(self), _RANGES)
+        """Raise `CommandError` for a number out of range, an unknown word, or copies that would not be made."""
+        options = asdict(self)
+        check_ranges(options, _RANGES)
+        for name, words in _WORDS.items():
+            if options[name] not in words:
+                raise CommandError(f"--{name} must be one of {', '.join(words)}, got {options[name]!r}")
+        if self.feature_copies > 1 and self.feature_cache is None:
+            raise CommandError(
+                f"--feature_copies {self.feature_copies} are copies in the cache: give the folder of one "
+                "(--feature_cache), or --feature_copies 1"
+            )
 
 
-def check_and_note(used: Mapping[str, Any], training_arguments: TrainingArguments, last: str | None) -> None:
+def used_settings(
+    arguments: SceneArguments,
+    model_arguments: ModelConfig,
+    model: IGLLMForSceneProgram,
+    processor: IGLLMProcessor,
+    train_rows: int,
+) -> dict[str, Any]:
+    """What is trained on what, by name: for the card, and for `check_and_note`.
+
+    A fine-tune says numbers as its base does, whatever the arguments say.
+
+    Args:
+        train_rows: their number, recoloured and mirrored ones included.
+    """
+    numbers = {
+        "number_head": model.config.number_head,
+        "scale_numbers": model.config.number_ranges is not None,
+        "feed_numbers_back": model.config.feed_numbers_back,
+        "rotation": processor.rotation,
+    }
+    used = {**asdict(arguments), **numbers, **model_settings(model_arguments)}
+    used["train_scenes"] = train_rows // ((1 + arguments.recolor) * (1 + arguments.mirror))
+    return used
+
+
+def check_and_note(
+    used: Mapping[str, Any], rows: Dataset, training_arguments: TrainingArguments, last: str | None
+) -> None:
     """Compare what is used with what the run that `last` is of was begun with, and write it to the output folder.
 
     Args:
-        used: what is trained on what.
+        used: as of `used_settings`.
+        rows: what is trained on; it may lie elsewhere than then.
         last: the checkpoint that the training goes on from, if it does.
 
     Raises:
         CommandError: if something else was used then, or the folder cannot be written to.
     """
-    used = {**used, **{name: getattr(training_arguments, name) for name in _NOTED}}
+    used = {**used, **trainer_settings(training_arguments), "train_rows_sha256": rows_digest(rows, "program")}
     if last is not None:
-        check_begun_with(Path(last).parent / ARGUMENTS_FILE, used, _CHANGEABLE)
+        check_begun_with(Path(last).parent / ARGUMENTS_FILE, used, _CHANGEABLE, ("tower", "model_name_or_path"))
     output = Path(str(training_arguments.output_dir))
     with one_line_if_unwritable(output):
         note_arguments(output / ARGUMENTS_FILE, used)

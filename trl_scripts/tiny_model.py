@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from transformers import LlamaConfig
+from transformers import LlamaConfig, PreTrainedTokenizerFast
 
 from modeling_igllm import IGLLMConfig, IGLLMForSceneProgram, IGLLMProcessor
 from modeling_igllm.image_processing_igllm import IGLLMImageProcessor
@@ -46,21 +46,6 @@ def build_tiny_model(
     """
     vision_tower = SceneTowerModel.from_pretrained(tower)
     tokenizer = build_tiny_tokenizer()
-    text_config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=hidden_size,
-        num_hidden_layers=num_layers,
-        num_attention_heads=num_heads,
-        num_key_value_heads=num_heads,
-        intermediate_size=intermediate_size,
-        max_position_embeddings=2048,
-        # Llama's 0.02 is for a width of thousands. So narrow a model then attends to everything alike for a thousand
-        # steps before it looks at the object that it is to name; at unit gain it does so after two hundred.
-        initializer_range=hidden_size**-0.5,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-    )
     processor = IGLLMProcessor(
         IGLLMImageProcessor.from_pretrained(tower),
         tokenizer,
@@ -75,7 +60,7 @@ def build_tiny_model(
     config = IGLLMConfig(
         # What the tower is, without where it came from and which class trained it.
         vision_config={name: tower_config[name] for name in ("model_type", *TOWER_FIELDS)},
-        text_config=text_config,
+        text_config=_text_config(tokenizer, hidden_size, num_layers, num_heads, intermediate_size),
         image_token_index=processor.image_token_id,
         num_token_id=processor.num_token_id,
         number_head=number_head,
@@ -86,3 +71,23 @@ def build_tiny_model(
     model = IGLLMForSceneProgram(config)
     model.model.vision_tower.load_state_dict(vision_tower.state_dict())
     return model, processor
+
+
+def _text_config(
+    tokenizer: PreTrainedTokenizerFast, hidden_size: int, num_layers: int, num_heads: int, intermediate_size: int
+) -> LlamaConfig:
+    return LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=hidden_size,
+        num_hidden_layers=num_layers,
+        num_attention_heads=num_heads,
+        num_key_value_heads=num_heads,
+        intermediate_size=intermediate_size,
+        max_position_embeddings=2048,
+        # Llama's 0.02 is for a width of thousands. So narrow a model then attends to everything alike for a thousand
+        # steps before it looks at the object that it is to name; at unit gain it does so after two hundred.
+        initializer_range=hidden_size**-0.5,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )

@@ -134,8 +134,22 @@ def scene_shapes(rows: SceneDataset) -> tuple[str, ...]:
 
     CLEVR's also where there are no shapes at all (two_d).
     """
-    found = {_category(item["shape"]) for scene in rows["scene"] for item in scene["objects"]} - {None}
-    return SHAPES if found <= set(SHAPES) else tuple(sorted(word for word in found if word is not None))
+    found = _categories(rows)
+    return SHAPES if found <= set(SHAPES) else tuple(sorted(found))
+
+
+def check_shapes(rows: SceneDataset, shapes: Sequence[str], name: str) -> None:
+    """See that a tower that tells `shapes` apart can be asked for all that is in a split, called `name`.
+
+    Raises:
+        CommandError: if it cannot; the message names the shape.
+    """
+    unseen = sorted(_categories(rows) - set(shapes))
+    if unseen:
+        raise CommandError(
+            f"{name} has the shape {unseen[0]!r}, the tower knows {', '.join(shapes)} alone: choose a split without "
+            "it, or train a tower on scenes with it"
+        )
 
 
 def tower_objects(scene: dict[str, Any], picture_size: tuple[int, int], config: SceneTowerConfig) -> list[TowerObject]:
@@ -183,6 +197,11 @@ def _batch_rows(batch: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
     absent = [None] * len(batch["image"])
     truth = (batch.get(name, absent) for name in GROUND_TRUTH)
     return zip(batch["image"], batch["scene"], *truth, strict=True)
+
+
+def _categories(rows: SceneDataset) -> set[str]:
+    found = {_category(item["shape"]) for scene in rows["scene"] for item in scene["objects"]}
+    return {word for word in found if word is not None}
 
 
 def _category(shape: str | None) -> str | None:

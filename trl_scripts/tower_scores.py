@@ -21,7 +21,7 @@ from modeling_igllm import nearest_rotation
 from modeling_igllm.configuration_igllm import CELL_STRIDE
 from modeling_igllm.image_processing_igllm import IGLLMImageProcessor
 from trl_scripts.errors import CommandError, one_line
-from trl_scripts.tower_dataset import TowerCollator, TowerDataset, load_tower_rows
+from trl_scripts.tower_dataset import TowerCollator, TowerDataset, check_shapes, load_tower_rows
 from trl_scripts.tower_pretraining import SceneTowerForPreTraining
 from trl_scripts.tower_targets import CLASSES, WORDS, TowerObject, is_inside
 
@@ -156,6 +156,7 @@ def main(command_line: Sequence[str] | None = None) -> int:
         rows = load_tower_rows(parsed.dataset, parsed.dataset_config, parsed.split)
         model = SceneTowerForPreTraining.from_pretrained(parsed.tower)
         image_processor = IGLLMImageProcessor.from_pretrained(parsed.tower)
+        check_shapes(rows, model.config.shapes, f"split {parsed.split!r} of {parsed.dataset!r}")
     except (CommandError, OSError) as error:
         print(f"tower_scores: {one_line(error)}", file=sys.stderr)
         return 2

@@ -18,7 +18,7 @@ from transformers import (
 
 from benchmarks.llama_tokenizer import RARE_TOKEN, make_llama_tokenizer
 from modeling_igllm import IGLLMForSceneProgram, IGLLMProcessor
-from trl_scripts.assemble import assemble, build_parser
+from trl_scripts.assemble import assemble, build_parser, main
 from trl_scripts.tiny_tokenizer import build_tiny_tokenizer
 
 
@@ -79,6 +79,31 @@ def test_digit_text_needs_no_number_token(backbones: Path, tmp_path: Path) -> No
     places = {"vision": backbones / "vision", "text": backbones / "short_text"}
     model, processor = run(tmp_path / "base", **places, number_head="none")
     assert (model.config.num_token_id, model.numeric_head, processor.numbers) == (None, None, "char")
+
+
+def test_a_base_has_its_rotation_and_the_scale_of_its_numbers(backbones: Path, tmp_path: Path) -> None:
+    command = ["--vision", str(backbones / "vision"), "--text", str(backbones / "short_text")]
+    command += ["--number_head", "binned"]
+    ranges = ["--number_range", "rotation", "-3.142", "3.142", "--number_range", "x", "0", "2"]
+    assemble(build_parser().parse_args([*command, *ranges, "--rotation", "euler_int", "--out", str(tmp_path)]))
+    config = IGLLMForSceneProgram.from_pretrained(tmp_path).config
+    assert config.number_ranges == {"rotation": [-3.142, 3.142], "x": [0.0, 2.0]}
+    assert IGLLMProcessor.from_pretrained(tmp_path).rotation == "euler_int"
+
+
+def test_a_range_that_is_none_is_refused(backbones: Path, tmp_path: Path) -> None:
+    command = ["--vision", str(backbones / "vision"), "--text", str(backbones / "short_text"), "--out", str(tmp_path)]
+    for given, message in (("x one 2", "two numbers.*'one'"), ("w 1 2", "got 'w'"), ("x 2 1", "low < high")):
+        with pytest.raises(ValueError, match=message):
+            assemble(build_parser().parse_args([*command, "--number_range", *given.split()]))
+
+
+def test_bins_without_a_range_are_refused_in_one_line(
+    backbones: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = ["--vision", str(backbones / "vision"), "--text", str(backbones / "short_text")]
+    assert main([*places, "--number_head", "binned", "--out", str(tmp_path)]) == 2
+    assert "needs number_ranges" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_the_pretrained_projector_is_put_in(backbones: Path, tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from dataset_builders import render_program
 from modeling_igllm import ScenePrediction, parse_program
+from modeling_igllm.image_files import read_image
+from trl_scripts import prediction
 from trl_scripts.cli import main
 from trl_scripts.errors import CommandError
 from trl_scripts.inference import Predictor
@@ -78,7 +80,7 @@ def test_bad_images_cost_one_line_each_and_the_others_are_done(
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 5
     assert lines[0] == f"igllm predict: {missing}: no such file; check its name"
-    for path, line in zip((text, cut, folder, ranged), lines[1:], strict=True):
+    for path, line in zip((text, folder, ranged, cut), lines[1:], strict=True):  # `cut` has a good header
         assert line.startswith(f"igllm predict: {path}: not a readable image (")
         assert line.endswith("give a PNG or JPEG file of 8 bits per channel")
 
@@ -88,7 +90,22 @@ def test_only_bad_images_need_no_model(tmp_path: Path, monkeypatch: pytest.Monke
         raise AssertionError("the model was loaded")
 
     monkeypatch.setattr(Predictor, "load", load)
-    assert predict(tmp_path / "missing.png", out=tmp_path / "out") == 2
+    (tmp_path / "text.png").write_text("not a picture")
+    assert predict(tmp_path / "missing.png", tmp_path / "text.png", out=tmp_path / "out") == 2
+
+
+def test_a_batch_is_read_when_the_one_before_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = [picture(tmp_path / f"{name}.png") for name in "abcde"]
+    written: list[int] = []
+
+    def read(path: Path) -> Image.Image:
+        written.append(len(list((tmp_path / "out").glob("*.json"))))
+        return read_image(path)
+
+    monkeypatch.setattr(prediction, "read_image", read)
+    assert predict(*images, out=tmp_path / "out", flags=["--batch-size", "2"]) == 0
+    assert written == [0, 0, 2, 2, 4]
+    assert len(list((tmp_path / "out").glob("*.json"))) == 5
 
 
 def test_an_answer_that_is_no_program_is_kept_and_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

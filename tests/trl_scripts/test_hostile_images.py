@@ -201,14 +201,14 @@ def test_every_kind_of_picture_has_one_answer(
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_no_picture_is_refused_by_name(
-    name: str, tmp_path: Path, loaded: ImageToScenePipeline, capsys: pytest.CaptureFixture[str]
+    name: str, tmp_path: Path, checkpoint: Path, loaded: ImageToScenePipeline, capsys: pytest.CaptureFixture[str]
 ) -> None:
     writer, reason = REFUSED[name]
     path = write(tmp_path, name, writer)
     with pytest.raises(ValueError, match=f"^{path}: not a readable image .*give a PNG or JPEG file") as caught:
         loaded(str(path))
     assert reason in str(caught.value)
-    assert main(["predict", str(path), "--model", "none", "--out", str(tmp_path / "out")]) == 2
+    assert main(["predict", str(path), "--model", str(checkpoint), "--out", str(tmp_path / "out")]) == 2
     assert f"igllm predict: {path}: not a readable image (" in capsys.readouterr().err
 
 

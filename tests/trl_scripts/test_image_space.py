@@ -12,8 +12,8 @@ import tiny
 from datasets import Dataset
 from PIL import Image
 
-from modeling_igllm import ClevrObject, Point2D, ScenePrediction, SceneProgram, format_program
-from trl_scripts import evaluation
+from modeling_igllm import ClevrObject, Point2D, PosedObject, Rotation, ScenePrediction, SceneProgram, format_program
+from trl_scripts import evaluation, image_space
 from trl_scripts.cli import main
 from trl_scripts.errors import CommandError
 from trl_scripts.image_space import compare_pictures, gmsd, image_space_scores
@@ -133,6 +133,53 @@ def test_the_command_reports_scores_of_pictures(tmp_path: Path, monkeypatch: pyt
     assert {key: scores[key] for key in PERFECT} == evaluation.json_scores(expected)
     assert main(["evaluate", "--model", "any", "--dataset", "any", "--out", str(out)]) == 0
     assert not PERFECT.keys() & json.loads(out.read_text())["scores"].keys()
+
+
+def test_a_picture_that_fails_takes_no_other_scores_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("no space for the picture")
+
+    rows = Dataset.from_dict({"image": [Image.new("RGB", (64, 48))], "program": [format_program(POINT)]})
+    monkeypatch.setattr(evaluation, "load_scene_rows", lambda *_: rows)
+    monkeypatch.setattr(evaluation, "predict_rows", lambda *_: [ScenePrediction.from_text(format_program(POINT))])
+    monkeypatch.setattr(evaluation.Predictor, "load", lambda *_: SimpleNamespace(use_grammar=False))
+    monkeypatch.setattr(image_space, "_render_pair", fail)
+    out = tmp_path / "scores.json"
+    assert main(["evaluate", "--model", "any", "--dataset", "any", "--image-space", "--out", str(out)]) == 2
+    assert json.loads(out.read_text())["scores"]["strict/mse"] == 0
+    captured = capsys.readouterr()
+    assert "strict/mse" in captured.out
+    assert captured.err.splitlines()[-1] == "igllm evaluate: cannot render scene 0: no space for the picture"
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "there is no shape 'mug_1' among the project's own"),
+        (["--meshes", "FOLDER/none"], "FOLDER/none is not a folder"),
+        (["--meshes", "FOLDER/meshes"], "FOLDER/meshes has no mesh called 'mug_1'"),
+    ],
+)
+def test_a_shape_that_is_not_there_is_said_before_the_model_is_loaded(
+    flags: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "meshes" / "cup" / "1").mkdir(parents=True)
+    (tmp_path / "meshes" / "cup" / "1" / "a.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
+    mug = PosedObject("red", "mug_1", (0.0, 0.0, 0.5), Rotation.from_matrix(np.eye(3), "6d"))
+    program = format_program(SceneProgram((mug,)))
+    rows = Dataset.from_dict({"image": [Image.new("RGB", (64, 48))], "program": [program]})
+    monkeypatch.setattr(evaluation, "load_scene_rows", lambda *_: rows)
+    monkeypatch.setattr(evaluation.Predictor, "load", lambda *_: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(image_space, "check_blender", lambda *_: None)
+    flags = [flag.replace("FOLDER", str(tmp_path)) for flag in flags]
+    assert main(["evaluate", "--model", "any", "--dataset", "any", "--image-space", *flags]) == 2
+    assert message.replace("FOLDER", str(tmp_path)) in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.parametrize(

@@ -221,7 +221,8 @@ def test_an_adapter_without_its_grammar_is_not_merged(processor: IGLLMProcessor,
 
 
 def test_the_report_names_the_adapter_and_no_revision_of_a_new_model() -> None:
-    assert model_settings(ModelConfig()) == {"model_name_or_path": None, "model_revision": None}
+    new = {"model_name_or_path": None, "model_revision": None, "use_peft": False}
+    assert model_settings(ModelConfig()) == new
     settings = model_settings(ModelConfig(model_name_or_path="user/base", use_peft=True, lora_r=8))
     assert settings["model_revision"] == "main"
     assert settings["lora_r"] == 8

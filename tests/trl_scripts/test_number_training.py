@@ -133,8 +133,8 @@ def save_tower(folder: Path) -> Path:
 
 def run_sft(folder: Path, **switches: object) -> int:
     """One step of `sft.py` on four scenes, with a new model in `folder / "out"`."""
-    skip = {"dataset_kwargs": {"skip_prepare_dataset": True}, "output_dir": str(folder / "out")}
-    arguments = {**SWITCHES, **skip, "max_steps": 1, "dataset": str(save_scenes(folder / "scenes"))}
+    places = {"output_dir": str(folder / "out"), "dataset": str(save_scenes(folder / "scenes"))}
+    arguments = {**SWITCHES, **places, "max_steps": 1}
     (folder / "recipe.yaml").write_text(json.dumps({**arguments, **switches}))  # JSON is YAML
     return sft.main(["--config", str(folder / "recipe.yaml")])
 

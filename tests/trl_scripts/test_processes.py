@@ -133,9 +133,8 @@ def test_accelerate_launch_with_two_processes_makes_the_step_of_one(tmp_path: Pa
         out = tmp_path / f"out_{count}"
         switches = {"dataset": str(scenes), "model_name_or_path": str(base), "output_dir": str(out), "max_steps": 1}
         switches |= {"per_device_train_batch_size": 4 // count, "optim": "sgd", "max_grad_norm": 0.0}
-        skip = {"dataset_kwargs": {"skip_prepare_dataset": True}}
         config = tmp_path / f"recipe_{count}.yaml"
-        config.write_text(json.dumps(SWITCHES | skip | switches))  # JSON is YAML
+        config.write_text(json.dumps(SWITCHES | switches))  # JSON is YAML
         # With --cpu accelerate starts a single process, whatever their number; the recipe's use_cpu is what counts.
         launch = [sys.executable, "-m", "accelerate.commands.launch", *(["--multi_gpu"] if count > 1 else [])]
         launch += ["--num_processes", str(count), "--num_machines", "1", "--main_process_port", "0"]

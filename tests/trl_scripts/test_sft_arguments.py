@@ -35,8 +35,7 @@ def own_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def run_sft(folder: Path, out: Path, **switches: Any) -> int:
     """Exit code of one step of `sft.py` on the scenes, of the base unless it is told otherwise."""
     places = {"model_name_or_path": str(folder / "base"), "dataset": str(folder / "scenes"), "output_dir": str(out)}
-    skip = {"dataset_kwargs": {"skip_prepare_dataset": True}, "max_steps": 1}
-    out.with_suffix(".yaml").write_text(json.dumps(SWITCHES | skip | places | switches))  # JSON is YAML
+    out.with_suffix(".yaml").write_text(json.dumps(SWITCHES | {"max_steps": 1} | places | switches))  # JSON is YAML
     return sft.main(["--config", str(out.with_suffix(".yaml"))])
 
 
@@ -76,6 +75,12 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "--number_head_learning_rate must be 0 or positive, got -0.001",
     ),
     "no copies": ({"feature_cache": "FOLDER/features", "feature_copies": 0}, "must be at least 1, got 0"),
+    "copies without a cache": ({"feature_copies": 2}, "--feature_copies 2 are copies in the cache: give the folder"),
+    "an unknown head": (
+        {"number_head": "gausian"},
+        "--number_head must be one of none, linear, tanh_mlp_gelu, binned, gaussian, mixture, got 'gausian'",
+    ),
+    "an unknown rotation": ({"rotation": "nope"}, "--rotation must be one of euler_int, euler, aa, quat, 6d, 9d, got"),
     "a token without an adapter": ({"train_number_token": True}, "give --use_peft, too"),
     "an adapter on a tower whose features are cached": (
         LORA | {"lora_target_modules": ["q_proj", "laterals.0"]},
@@ -119,30 +124,66 @@ def test_training_goes_on_from_the_checkpoint_that_is_named(
 
 
 BEGUN_WITH = {
-    "other scenes": ({"dataset": "FOLDER/other"}, "dataset='FOLDER/scenes', now it is 'FOLDER/other'"),
+    "other scenes": ({"dataset": "FOLDER/other"}, "train_rows_sha256='"),
     "fewer scenes": ({"max_train_scenes": 3}, "max_train_scenes=None, now it is 3"),
     "mirror images": ({"mirror": True}, "mirror=False, now it is True"),
     "another loss": ({"float_w": 0.5}, "float_w=None, now it is 0.5"),
     "another base": ({"model_name_or_path": "FOLDER/again"}, "model_name_or_path='FOLDER/base', now it is '"),
     "another seed": ({"seed": 5}, "seed=0, now it is 5"),
+    "another schedule": ({"lr_scheduler_type": "cosine"}, "lr_scheduler_type='linear', now it is 'cosine'"),
+    "a warm-up": ({"warmup_steps": 1}, "warmup_steps=0, now it is 1"),
+    "another momentum": ({"adam_beta2": 0.5}, "adam_beta2=0.999, now it is 0.5"),
+    "another clip": ({"max_grad_norm": 0.5}, "max_grad_norm=1.0, now it is 0.5"),
+    "another precision": ({"bf16": True}, "bf16=False, now it is True"),
+    "another order": (
+        {"train_sampling_strategy": "group_by_length"},
+        "train_sampling_strategy='random', now it is 'group_by_length'",
+    ),
+    "an adapter": ({"use_peft": True, "lora_r": 2}, "use_peft=False, now it is True"),
 }
+
+
+@pytest.fixture(scope="module")
+def begun(folder: Path) -> Path:
+    """The output of one step; beside the base a copy of it, and other scenes."""
+    shutil.copytree(folder / "base", folder / "again")
+    save_scenes(folder / "other", seed=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets.config, "HF_DATASETS_CACHE", folder / "cache")
+        assert run_sft(folder, folder / "begun", seed=0) == 0
+    return folder / "begun"
 
 
 @pytest.mark.parametrize("case", BEGUN_WITH)
 def test_training_goes_on_with_what_it_was_begun_with_alone(
-    case: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    case: str, folder: Path, begun: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for source, copy in (("base", "again"), ("scenes", "other")):
-        if not (folder / copy).exists():
-            shutil.copytree(folder / source, folder / copy)
     switches, message = BEGUN_WITH[case]
-    assert run_sft(folder, tmp_path / "out", seed=0) == 0
-    before = (tmp_path / "out" / "scene_arguments.json").read_text()
+    before = (begun / "scene_arguments.json").read_text()
     switches = {"seed": 0} | json.loads(json.dumps(switches).replace("FOLDER", str(folder)))
-    assert run_sft(folder, tmp_path / "out", max_steps=2, **switches) == 2
+    assert run_sft(folder, begun, max_steps=2, **switches) == 2
     line = capsys.readouterr().err.splitlines()[-1]
-    assert f"sft.py: {tmp_path / 'out'} was begun with {message.replace('FOLDER', str(folder))}" in line
-    assert (tmp_path / "out" / "scene_arguments.json").read_text() == before
+    assert f"sft.py: {begun} was begun with {message.replace('FOLDER', str(folder))}" in line
+    assert (begun / "scene_arguments.json").read_text() == before
+
+
+def test_an_adapter_does_not_go_on_as_a_whole_model(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_sft(folder, tmp_path / "out", use_peft=True, lora_r=2) == 0
+    assert run_sft(folder, tmp_path / "out", max_steps=2) == 2
+    assert "was begun with use_peft=True, now it is False" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_scenes_may_be_moved_and_a_base_be_named_in_another_way(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run_sft(folder, tmp_path / "out") == 0
+    shutil.copytree(folder / "scenes", tmp_path / "moved")
+    monkeypatch.chdir(folder)
+    places = {"dataset": str(tmp_path / "moved"), "model_name_or_path": "./base"}
+    assert run_sft(folder, tmp_path / "out", max_steps=2, **places) == 0
+    assert json.loads((tmp_path / "out" / "trainer_state.json").read_text())["global_step"] == 2
 
 
 def test_where_features_are_kept_may_change(folder: Path, tmp_path: Path) -> None:

@@ -42,7 +42,6 @@ SWITCHES = {
     "bf16": False,
     "use_cpu": True,
     "report_to": "none",
-    "remove_unused_columns": False,
     "activation_checkpointing": False,
     "disable_tqdm": True,
 }
@@ -51,15 +50,14 @@ SWITCHES = {
 def run_sft(folder: Path, **switches: Any) -> int:
     """`sft.py --config FILE --push_to_hub` with an output folder; returns the exit code."""
     config = folder / "recipe.yaml"
-    skip = {"dataset_kwargs": {"skip_prepare_dataset": True}, "output_dir": str(folder / "out")}
-    config.write_text(json.dumps(SWITCHES | skip | switches))  # JSON is YAML
+    config.write_text(json.dumps(SWITCHES | {"output_dir": str(folder / "out")} | switches))  # JSON is YAML
     return sft.main(["--config", str(config), "--push_to_hub"])
 
 
-def save_scenes(folder: Path) -> Path:
+def save_scenes(folder: Path, seed: int = 0) -> Path:
     """Four black pictures of sampled CLEVR scenes in each of two splits."""
     for split in ("train", "val_id"):
-        plan = SplitPlan(folder, "clevr", split, 4, seed=0, width=64, height=40, samples=1)
+        plan = SplitPlan(folder, "clevr", split, 4, seed=seed, width=64, height=40, samples=1)
         claim_folder(plan)
         for shard in range(plan.num_shards):
             list(render_shard(plan, shard, Painter(lambda _: Picture(np.zeros((40, 64, 3), np.uint8)), "4.5.0")))

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from towers import make_tower
 
 from dataset_builders.schema import FEATURES
 from modeling_igllm import SHAPES
+from trl_scripts import tower_scores
 from trl_scripts.tower_dataset import TowerDataset
 from trl_scripts.tower_pretraining import SceneTowerForPreTraining, SceneTowerPreTrainingOutput
 from trl_scripts.tower_scores import rotation_degrees, score_tower
@@ -132,6 +134,18 @@ def test_objects_beside_the_map_are_not_read() -> None:
     count = len(dataset.objects[0])
     dataset.objects[0][0] = replace(dataset.objects[0][0], center=(-3.0, 10.0))
     assert score(dataset)["objects"] == count - 1
+
+
+def test_a_shape_that_the_tower_has_not_learned_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_tower().save_pretrained(tmp_path)
+    tiny.make_processor().image_processor.save_pretrained(tmp_path)
+    rows = Dataset.from_list([family_row("so3")], features=FEATURES)
+    monkeypatch.setattr(tower_scores, "load_tower_rows", lambda *_: rows)
+    assert tower_scores.main([str(tmp_path), "--dataset", "data", "--dataset_config", "so3"]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("tower_scores: split 'val_id' of 'data' has the shape 'airplane', the tower knows ")
 
 
 def test_an_rgb_tower_is_not_asked_for_names() -> None:

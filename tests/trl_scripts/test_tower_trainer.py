@@ -18,6 +18,7 @@ from transformers import TrainingArguments, set_seed
 from trl import TrlParser
 
 from dataset_builders.schema import FEATURES
+from modeling_igllm import SHAPES
 from trl_scripts import pretrain_tower
 from trl_scripts.image_augmentation import PhotometricAugmentation
 from trl_scripts.tower_dataset import TowerCollator, TowerDataset
@@ -173,10 +174,14 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run_script(monkeypatch: pytest.MonkeyPatch, out: Path, *flags: str) -> int:
     """Exit code of `pretrain_tower.py` on four scenes, three steps."""
-    rows = Dataset.from_list([family_row("clevr", index=index) for index in range(4)], features=FEATURES)
-    monkeypatch.setattr(pretrain_tower, "load_tower_rows", lambda *_: rows)
+
+    def load(dataset: str, config: str, split: str, limit: int | None = None) -> Dataset:
+        family, first = "so3" if split == "val_posed" else "clevr", 4 if dataset == "other" else 0
+        return Dataset.from_list([family_row(family, index=first + index) for index in range(4)], features=FEATURES)
+
+    monkeypatch.setattr(pretrain_tower, "load_tower_rows", load)
     arguments = "--dataset data --image_height 40 --image_width 64 --max_steps 3 --save_steps 2 --use_cpu true"
-    arguments += f" --report_to none --remove_unused_columns false --output_dir {out} --eval_splits train val_id"
+    arguments += f" --report_to none --output_dir {out} --eval_splits train val_id"
     return pretrain_tower.main([*arguments.split(), *flags])
 
 
@@ -189,7 +194,7 @@ def test_a_loss_that_is_no_number_stops_the_script(
     message = capsys.readouterr().err.splitlines()[-1]
     content = json.loads(report.read_text())
     assert re.match(rf"pretrain_tower.py: the (loss|gradient) of step {content['step']} is (nan|inf)", message)
-    assert str(report) in message
+    assert str(report) in message and "in another --output_dir" in message
     for row in content["rows"]:
         expected = family_row("clevr", index=row["index"])["scene"]["objects"]
         assert [item["loc"] for item in row["scene"]["objects"]] == [pytest.approx(item["loc"]) for item in expected]
@@ -240,7 +245,7 @@ def test_what_cannot_be_done_is_one_line_before_training(
 @pytest.mark.parametrize(
     ("flag", "value", "message"),
     [
-        ("--dataset", "other", "dataset='data', now it is 'other'"),
+        ("--dataset", "other", "train_rows_sha256='"),
         ("--dataset_config", "clevr_cogent", "dataset_config='clevr', now it is 'clevr_cogent'"),
         ("--image_height", "64", "image_height=40, now it is 64"),
         ("--color_supervision", "rgb", "color_supervision='name', now it is 'rgb'"),
@@ -248,6 +253,10 @@ def test_what_cannot_be_done_is_one_line_before_training(
         ("--rgb_unit", "0.1", "rgb_unit=1.0, now it is 0.1"),
         ("--ema_decay", "0.5", "ema_decay=0.999, now it is 0.5"),
         ("--learning_rate", "0.5", "learning_rate=5e-05, now it is 0.5"),
+        ("--lr_scheduler_type", "cosine", "lr_scheduler_type='linear', now it is 'cosine'"),
+        ("--adam_beta2", "0.5", "adam_beta2=0.999, now it is 0.5"),
+        ("--max_grad_norm", "5", "max_grad_norm=1.0, now it is 5.0"),
+        ("--bf16", "true", "bf16=False, now it is True"),
     ],
 )
 def test_a_training_goes_on_with_its_own_arguments_alone(
@@ -261,14 +270,26 @@ def test_a_training_goes_on_with_its_own_arguments_alone(
     noted = (begun / "tower_arguments.json").read_text()
     assert run_script(monkeypatch, begun, flag, value) == 2
     line = capsys.readouterr().err.splitlines()[-1]
-    assert f"pretrain_tower.py: {begun} was begun with {message}: " in line and "another --output_dir" in line
+    assert f"pretrain_tower.py: {begun} was begun with {message}" in line and "another --output_dir" in line
     assert (begun / "tower_arguments.json").read_text() == noted
 
 
-def test_how_long_and_on_what_it_is_scored_may_change(begun: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run_script(monkeypatch, begun, "--max_steps", "4", "--eval_splits", "val_id") == 0
+def test_how_long_and_on_what_it_is_scored_and_where_scenes_lie_may_change(
+    begun: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run_script(monkeypatch, begun, "--max_steps", "4", "--eval_splits", "val_id", "--dataset", "moved") == 0
     assert json.loads((begun / "trainer_state.json").read_text())["global_step"] == 4
     assert json.loads((begun / "tower_arguments.json").read_text())["eval_splits"] == ["val_id"]
+
+
+def test_a_split_with_a_shape_that_is_not_learned_is_refused_before_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_script(monkeypatch, tmp_path / "out", "--eval_splits", "val_id", "val_posed") == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    known = f"the tower knows {', '.join(SHAPES)} alone"
+    assert f"pretrain_tower.py: split 'val_posed' of 'data' has the shape 'airplane', {known}" in line
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_without_a_checkpoint_may_be_begun_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,7 +94,7 @@ def train(arguments: NSVQAArguments) -> None:
         CommandError: if an argument is out of range or other than at the beginning, the data is not there or has no
             instance masks, or a loss is NaN.
     """
-    _check(arguments)
+    check_arguments(arguments)
     height, width = arguments.image_size
     scenes = load_instance_scenes(
         arguments.dataset,
@@ -114,8 +114,8 @@ def train(arguments: NSVQAArguments) -> None:
         _train_attributes(arguments, scenes, propose_masks(segmentation, scenes), output / ATTRIBUTE_FOLDER)
 
 
-def _check(arguments: NSVQAArguments) -> None:
-    """`CommandError` for an argument that is out of its range."""
+def check_arguments(arguments: NSVQAArguments) -> None:
+    """Raise `CommandError` for an argument that is out of its range."""
     check_ranges(asdict(arguments), _RANGES)
     for name, size in (("image_size", arguments.image_size), ("attribute_image_size", arguments.attribute_image_size)):
         if len(size) != 2:

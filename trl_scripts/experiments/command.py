@@ -24,8 +24,8 @@ from .page import experiment_page
 from .plan import Folders, Run, choose_runs, plan_runs
 from .plots import draw_plots
 from .probe import probe_position
-from .recipe import Recipe, load_recipe, recipe_names, recipe_path
-from .results import PREPARATION, Results, check_settings, collect_results, read_results
+from .recipe import Recipe, experiment_name, load_recipe, recipe_names, recipe_path
+from .results import PREPARATION, Results, check_page, check_settings, collect_results, read_results
 from .run import RESULT, check_options, make_run, write_json
 from .scoring import score
 from .smoke import make_smoke
@@ -36,10 +36,10 @@ def run_experiment(parsed: argparse.Namespace) -> int:
     """Make or continue an experiment, and write its pages.
 
     Raises:
-        CommandError: for a bad recipe, arm or seed, or an output folder of another recipe.
+        CommandError: for a bad recipe, arm or seed, or an output folder or page of another recipe or of more runs.
     """
     path = recipe_path(parsed.name)
-    recipe, name = load_recipe(path), path.stem
+    recipe, name = load_recipe(path), experiment_name(path)
     folders = Folders(parsed.data, parsed.out, name)
     pages = parsed.pages
     if parsed.smoke:
@@ -53,8 +53,12 @@ def run_experiment(parsed: argparse.Namespace) -> int:
     for run in chosen:  # a wrong option is refused before anything is rendered
         check_options(run, recipe, folders)
     check_settings(runs, recipe, folders)
+    shown = [run for run in runs if run in chosen or _is_finished(run, folders)]
+    check_page(pages / f"{name}.json", shown, recipe)  # not after hours of training
     _prepare(recipe, chosen, folders)
     _make_runs(chosen, recipe, folders, parsed.jobs)
+    # Meanwhile another call may have written it.
+    check_page(pages / f"{name}.json", [run for run in runs if _is_finished(run, folders)], recipe)
     results = collect_results(name, recipe, runs, folders)
     write_pages(results, recipe, folders, pages)
     print(pages / f"{name}.md")
@@ -103,8 +107,7 @@ def _prepare(recipe: Recipe, runs: Sequence[Run], folders: Folders) -> None:
             start = time.monotonic()
             build_data(plan.data, folders.data)
             spend(f"data of {name}", start)
-        family = (plan.data or recipe.data).family
-        tower = make_tower(name, plan, folders.data, family, folders.towers)
+        tower = make_tower(name, plan, folders.data, plan.data or recipe.data, folders.towers)
         start = time.monotonic()
         copies = max(int(run.settings.get("feature_copies", 1)) for run in runs if run.tower == name)
         model, processor = build_tiny_model(tower)
@@ -132,7 +135,7 @@ def _check_scores(recipe: Recipe, folders: Folders) -> None:
 
 def _make_runs(runs: Sequence[Run], recipe: Recipe, folders: Folders, jobs: int) -> None:
     """Make the runs, `jobs` at a time, each in one thread."""
-    unfinished = [run for run in runs if not (folders.runs / run.name / RESULT).is_file()]
+    unfinished = [run for run in runs if not _is_finished(run, folders)]
     print(f"{len(runs) - len(unfinished)} of {len(runs)} runs are finished", file=sys.stderr)
     tasks: dict[str, list[Run]] = {}
     for run in unfinished:
@@ -150,6 +153,10 @@ def _make_runs(runs: Sequence[Run], recipe: Recipe, folders: Folders, jobs: int)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _is_finished(run: Run, folders: Folders) -> bool:
+    return (folders.runs / run.name / RESULT).is_file()
 
 
 def _work(runs: Sequence[Run], recipe: Recipe, folders: Folders) -> None:

@@ -10,7 +10,7 @@ from ..baselines.instance_decoding import SCORE_THRESHOLD
 from ..baselines.instance_scenes import instance_scenes
 from ..baselines.ns_vqa import ATTRIBUTE_FOLDER, NSVQA, SEGMENTATION_FOLDER
 from ..baselines.timed_training import is_finished, training_seconds
-from ..baselines.train_ns_vqa import NSVQAArguments, train
+from ..baselines.train_ns_vqa import NSVQAArguments, check_arguments, train
 from ..errors import CommandError
 from .data import load_rows
 from .plan import Folders, Run
@@ -39,7 +39,8 @@ def ns_vqa_arguments(run: Run, recipe: Recipe, folders: Folders) -> NSVQAArgumen
     """What `train_ns_vqa.py` is called with.
 
     Raises:
-        CommandError: for an option that it does not have, or a file of options that is not there.
+        CommandError: for an option that it does not have, a value that it refuses, or a file of options that is not
+            there.
     """
     options = {name: value for name, value in (run.ns_vqa or {}).items() if name not in ANSWERING}
     content = read_options(options.pop("recipe"), f"arms.{run.group}.ns_vqa.recipe")
@@ -54,7 +55,8 @@ def ns_vqa_arguments(run: Run, recipe: Recipe, folders: Folders) -> NSVQAArgumen
     }
     try:
         (arguments,) = HfArgumentParser(NSVQAArguments).parse_dict({**content, **own, **options})  # type: ignore[arg-type]
-    except (TypeError, ValueError) as error:
+        check_arguments(arguments)
+    except (CommandError, TypeError, ValueError) as error:
         raise CommandError(f"the options of arm {run.group!r} are not those of train_ns_vqa: {error}") from error
     return arguments
 

@@ -103,7 +103,7 @@ def choose_runs(runs: Sequence[Run], arms: Sequence[str] | None, seeds: Sequence
     """Those of the given arms and seeds; of all when None.
 
     Raises:
-        CommandError: for an arm or seed that no run has.
+        CommandError: for an arm or seed that no run has, or for arms that have other seeds than these.
     """
     for title, wanted, known in (
         ("arm", arms, {run.group for run in runs}),
@@ -112,7 +112,13 @@ def choose_runs(runs: Sequence[Run], arms: Sequence[str] | None, seeds: Sequence
         for value in wanted or ():
             if value not in known:
                 raise CommandError(f"the recipe has no {title} {value!r}: choose from {sorted(known)}")
-    return [run for run in runs if (not arms or run.group in arms) and (not seeds or run.seed in seeds)]
+    of_arms = [run for run in runs if not arms or run.group in arms]
+    chosen = [run for run in of_arms if not seeds or run.seed in seeds]
+    if not chosen:
+        own_seeds = {arm: sorted({run.seed for run in of_arms if run.group == arm}) for arm in arms or ()}
+        found = ", ".join(f"{arm} has {of_arm}" for arm, of_arm in own_seeds.items())
+        raise CommandError(f"no run has one of the seeds {list(seeds or ())} and one of these arms: {found}")
+    return chosen
 
 
 def sft_arguments(run: Run, recipe: Recipe, folders: Folders) -> Arguments:
@@ -136,7 +142,8 @@ def sft_arguments(run: Run, recipe: Recipe, folders: Folders) -> Arguments:
         options["feature_cache"] = str(folders.features)
     try:
         parsed: Any = HfArgumentParser(ARGUMENT_CLASSES).parse_dict(options)  # type: ignore[arg-type]  # as in sft.py
-    except (TypeError, ValueError) as error:
+        parsed[0].check()
+    except (CommandError, TypeError, ValueError) as error:
         raise CommandError(f"the options of arm {run.group!r} are not those of sft.py: {error}") from error
     return parsed[0], parsed[1], parsed[2]
 

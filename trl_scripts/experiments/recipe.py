@@ -11,6 +11,8 @@ from ..errors import CommandError
 from .recipe_checks import RecipeError, check_recipe
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
+_EXPERIMENTS = RECIPES / "experiments"
+_PUBLISHED = "published"  # the folder of the published sizes, and the beginning of their names
 
 T = TypeVar("T")
 
@@ -137,20 +139,28 @@ class Recipe:
 
 
 def recipe_path(name: str) -> Path:
-    """The file of an experiment: `name` is that of a recipe of the project, or a .yaml file.
+    """The file of an experiment: `name` is one of `experiment_name` for a recipe of the project, or a .yaml file.
 
     Raises:
         CommandError: if there is none.
     """
-    path = Path(name) if name.endswith(".yaml") else RECIPES / "experiments" / f"{name}.yaml"
+    own = name.removeprefix(f"{_PUBLISHED}_")
+    folder = _EXPERIMENTS if own == name else _EXPERIMENTS / _PUBLISHED
+    path = Path(name) if name.endswith(".yaml") else folder / f"{own}.yaml"
     if not path.is_file():
         raise CommandError(f"there is no experiment {name!r}: choose one of {', '.join(recipe_names())}, or a .yaml")
     return path
 
 
+def experiment_name(path: Path) -> str:
+    """What the page and the folder of a recipe are called: as its file; `published_…` for those of published sizes."""
+    is_published = path.resolve().parent == _EXPERIMENTS / _PUBLISHED
+    return f"{_PUBLISHED}_{path.stem}" if is_published else path.stem
+
+
 def recipe_names() -> list[str]:
     """The project's experiments, without those of the published sizes."""
-    return sorted(path.stem for path in (RECIPES / "experiments").glob("*.yaml"))
+    return sorted(path.stem for path in _EXPERIMENTS.glob("*.yaml"))
 
 
 def load_recipe(path: Path) -> Recipe:

@@ -19,6 +19,13 @@ _SET_BY_THE_EXPERIMENT = {
     "seed",
     "feature_cache",
 }
+# What `scoring.plot_details` keeps of a family decides which of these can be drawn of it.
+_FAMILIES = {
+    "scatter": ("two_d",),
+    "confusion": ("clevr", "clevr_cogent"),
+    "distance": ("so3", "six_dof"),
+}
+_WITHOUT_DETAILS = ("shapenet",)
 _WORDS = {"masks": ("predicted", "true"), "attributes": ("composite", "own")}
 
 
@@ -36,6 +43,7 @@ def check_recipe(recipe: "Recipe") -> None:
         raise RecipeError("arms and seeds must not be empty: there would be nothing to run")
     if not recipe.splits or not recipe.scores:
         raise RecipeError("splits and scores must not be empty: there would be nothing to measure")
+    _check_counts(recipe)
     _check_splits(recipe)
     for name, plan in recipe.towers.items():
         if (plan.checkpoint is None) == (plan.recipe is None):
@@ -50,6 +58,23 @@ def check_recipe(recipe: "Recipe") -> None:
     for index, claim in enumerate(recipe.claims):
         _check_claim(f"claims[{index}]", claim, recipe)
     _check_plots(recipe)
+
+
+def _check_counts(recipe: "Recipe") -> None:
+    counts: dict[str, Any] = {"eval_batch_size": recipe.eval_batch_size}
+    if recipe.curve is not None:
+        counts |= {"curve.every": recipe.curve.every, "curve.scenes": recipe.curve.scenes}
+    if recipe.gallery is not None:
+        counts["gallery.scenes"] = recipe.gallery.scenes
+    towers = {f"towers.{name}.data": plan.data for name, plan in recipe.towers.items() if plan.data is not None}
+    for place, data in {"data": recipe.data, **towers}.items():
+        if not isinstance(data.splits, Mapping):
+            raise RecipeError(f"{place}.splits must be a mapping of splits to numbers of scenes, got {data.splits!r}")
+        counts[f"{place}.samples"] = data.samples
+        counts |= {f"{place}.splits.{split}": scenes for split, scenes in data.splits.items()}
+    for place, count in counts.items():
+        if type(count) is not int or count < 1:  # a bool is an int, too
+            raise RecipeError(f"{place} must be a whole number of 1 or more, got {count!r}")
 
 
 def _check_splits(recipe: "Recipe") -> None:
@@ -143,3 +168,14 @@ def _check_plots(recipe: "Recipe") -> None:
         what, is_there = needs.get(plot, ("", True))
         if not is_there:
             raise RecipeError(f"plots names {plot!r}, which needs {what}")
+        _check_plot_of(recipe.data.family, plot)
+
+
+def _check_plot_of(family: str, plot: str) -> None:
+    """Refuse what none can draw of this family; an installed package's families are its own affair."""
+    known = {*_WITHOUT_DETAILS, *(name for names in _FAMILIES.values() for name in names)}
+    if plot in _FAMILIES and family in known and family not in _FAMILIES[plot]:
+        raise RecipeError(
+            f"plots names {plot!r}, which cannot be drawn of the family {family!r}: only of "
+            f"{' and '.join(_FAMILIES[plot])}"
+        )

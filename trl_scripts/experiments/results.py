@@ -1,6 +1,7 @@
 """What an experiment has measured so far, as one JSON from which its page and plots are made."""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,33 +14,70 @@ from .towers import read_tower_report
 
 Results = dict[str, Any]
 PREPARATION = "preparation.json"
-_CHANGEABLE = {"report_to"}  # where a run logs changes nothing that is measured
+# Where a run logs changes nothing that is measured; the others were in recipes once and now are set by sft.py.
+_CHANGEABLE = {"report_to", "remove_unused_columns", "dataset_kwargs"}
 
 
 def check_settings(runs: list[Run], recipe: Recipe, folders: Folders) -> None:
     """See that the runs in the output folder, finished or killed, are those of this recipe: a page shows them all.
 
     Raises:
-        CommandError: for one that was made with other settings, or scored on other scenes.
+        CommandError: for one that was made with other settings or data, or scored on other scenes.
     """
     for run in runs:
         folder = folders.runs / run.name
         if (folder / RESULT).is_file():
             result = _read(folder / RESULT)
-            _check_same(run, result, folder)
+            _check_same(result, run_settings(run, recipe), folder)
             _check_scenes(recipe, result, folder)
         elif (folder / SETTINGS).is_file():
-            _check_same(run, _read(folder / SETTINGS), folder)
+            _check_same(_read(folder / SETTINGS), run_settings(run, recipe), folder)
 
 
-def _check_same(run: Run, begun: dict[str, Any], folder: Path) -> None:
-    before, now = ({"tower": one["tower"], **one["settings"]} for one in (begun, run_settings(run)))
-    for name in sorted({**before, **now}.keys() - _CHANGEABLE):
-        if before.get(name) != now.get(name):
-            raise CommandError(
-                f"{folder} was run with {name}={before.get(name)!r}, the recipe now says {now.get(name)!r}: "
-                "remove that folder or choose another --out"
-            )
+def check_page(path: Path, runs: Sequence[Run], recipe: Recipe) -> None:
+    """See that a page that is there shows no run that the new one would lack: it may be of another --out or recipe.
+
+    Args:
+        path: JSON of the page.
+        runs: those that are finished when the new one is written.
+
+    Raises:
+        CommandError: for a run that is not among them, or was made with other settings or data.
+    """
+    if not path.is_file():
+        return
+    shown = {(run.group, run.train_scenes, run.seed): run for run in runs}
+    way_out = "choose another --pages, or remove that file if it is to be replaced"
+    for run in read_results(path)["runs"]:
+        title = f"{run['group']} ({run['train_scenes']} scenes, seed {run['seed']})"
+        found = shown.get((run["group"], run["train_scenes"], run["seed"]))
+        if found is None:
+            raise CommandError(f"{path} shows the finished run {title}, which is not in this --out: {way_out}")
+        for name, before, now in _differences(run, run_settings(found, recipe)):
+            raise CommandError(f"{path} shows {title} with {name}={before!r}, the recipe says {now!r}: {way_out}")
+
+
+def _check_same(begun: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
+    for name, was, is_now in _differences(begun, now):
+        raise CommandError(
+            f"{folder} was run with {name}={was!r}, the recipe now says {is_now!r}: "
+            "remove that folder or choose another --out"
+        )
+
+
+def _differences(begun: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """(name, then, now) of what `run_settings` says otherwise of two runs.
+
+    Data that was not noted may have been the same. How many scenes there are of each split is left to `_check_scenes`:
+    the first ones stay as they are, whatever their number.
+    """
+    known = begun.get("data", {}).keys() & now["data"].keys() - {"splits"}
+    before, after = (
+        {"tower": one["tower"], **one["settings"], **{f"data.{name}": one["data"][name] for name in known}}
+        for one in (begun, now)
+    )
+    names = sorted({**before, **after}.keys() - _CHANGEABLE)
+    return [(name, before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)]
 
 
 def _check_scenes(recipe: Recipe, result: dict[str, Any], folder: Path) -> None:
@@ -90,7 +128,7 @@ def read_results(path: Path) -> Results:
     try:
         return _read(path)
     except (OSError, ValueError) as error:
-        raise CommandError(f"cannot read the results {path}: {error}; run the experiment again") from error
+        raise CommandError(f"cannot read the results {path}: {error}; remove it and run again") from error
 
 
 def _read(path: Path) -> dict[str, Any]:

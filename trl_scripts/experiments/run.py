@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import time
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def make_run(run: Run, recipe: Recipe, folders: Folders) -> None:
     folder = folders.runs / run.name
     if (folder / RESULT).is_file():
         return
-    write_json(folder / SETTINGS, run_settings(run))
+    write_json(folder / SETTINGS, run_settings(run, recipe))
     threads = torch.get_num_threads()
     torch.set_num_threads(THREADS)
     try:
@@ -56,9 +57,9 @@ def make_run(run: Run, recipe: Recipe, folders: Folders) -> None:
     write_json(folder / RESULT, result)
 
 
-def run_settings(run: Run) -> dict[str, Any]:
+def run_settings(run: Run, recipe: Recipe) -> dict[str, Any]:
     """What a run is made with, as its files say it."""
-    return {"tower": run.tower, "settings": run.settings}
+    return {"tower": run.tower, "settings": run.settings, "data": asdict(recipe.data)}
 
 
 def _train(run: Run, recipe: Recipe, folders: Folders) -> Trained:
@@ -85,7 +86,7 @@ def _measure(trained: Trained, run: Run, recipe: Recipe, folders: Folders) -> di
         "group": run.group,
         "seed": run.seed,
         "train_scenes": run.train_scenes,
-        **run_settings(run),
+        **run_settings(run, recipe),
         "parameters": trained.parameters,
         "steps": trained.steps,
         "minutes": {"train": trained.minutes, "evaluate": evaluation_minutes},

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
@@ -11,6 +12,7 @@ from modeling_igllm import IGLLMForSceneProgram, IGLLMProcessor
 
 from ..evaluation import metric_text
 from ..inference import Predictor
+from ..merge_adapter import merge_adapter
 from ..run_clock import SECONDS, RunClock
 from ..sft import train
 from .callbacks import CURVE, CurveScores, ProgressLines, Scores
@@ -24,7 +26,10 @@ _LOSSES = ("loss", "ce_loss", "number_loss", "number_token_loss")
 
 
 def train_sft(run: Run, recipe: Recipe, folders: Folders) -> Trained:
-    """Train, going on from the last checkpoint; a finished training is loaded."""
+    """Train, going on from the last checkpoint; a finished training is loaded.
+
+    It answers on the device and in the precision of its training.
+    """
     arguments, training_arguments, model_arguments = sft_arguments(run, recipe, folders)
     training_arguments.disable_tqdm = True
     callbacks: list[TrainerCallback] = [RunClock(), ProgressLines(run.name)]
@@ -32,7 +37,8 @@ def train_sft(run: Run, recipe: Recipe, folders: Folders) -> Trained:
         callbacks.append(CurveScores(recipe.curve.every, _curve_score(recipe.curve, recipe, folders)))
     train(arguments, training_arguments, model_arguments, callbacks)
     folder = folders.runs / run.name / "model"
-    predictor = Predictor.load(str(folder), None, "cpu", "float32")
+    whole = _merged(folder) if model_arguments.use_peft else folder
+    predictor = Predictor.load(str(whole), None, str(training_arguments.device), model_arguments.dtype)
     state = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
     log = state["log_history"]
     return Trained(
@@ -43,6 +49,13 @@ def train_sft(run: Run, recipe: Recipe, folders: Folders) -> Trained:
         losses=_losses(log),
         curve={str(entry["step"]): entry[CURVE] for entry in log if CURVE in entry},
     )
+
+
+def _merged(adapter: Path) -> Path:
+    """A whole checkpoint of the adapter, beside it; written anew, since a kill may have left half of one."""
+    folder = adapter.parent / "merged"
+    merge_adapter(str(adapter), folder)
+    return folder
 
 
 def _curve_score(

@@ -16,30 +16,31 @@ from modeling_igllm import IGLLMForSceneProgram, IGLLMImageProcessor, IGLLMProce
 
 from ..errors import CommandError
 from ..pretrain_tower import main as pretrain_tower
-from .recipe import RECIPES, TowerPlan, read_options
+from .recipe import RECIPES, DataPlan, TowerPlan, read_options
 
 _ROOT = RECIPES.parent.parent
 _REPORT = "tower.json"
 
 
-def make_tower(name: str, plan: TowerPlan, dataset: Path, family: str, out: Path) -> Path:
+def make_tower(name: str, plan: TowerPlan, dataset: Path, data: DataPlan, out: Path) -> Path:
     """Return the folder of the tower in `out`, made now if it is not there yet.
 
     A pre-training that was killed goes on from its last checkpoint.
 
     Args:
-        dataset: folder of the scenes that a pre-training learns from, whose configuration is `family`.
+        dataset: folder of the scenes that a pre-training learns from.
+        data: what was built there for it, the experiment's own data or `plan.data`.
 
     Raises:
         CommandError: if the folder holds another tower, or the pre-training fails.
     """
     folder = out / name
-    made_from = _made_from(name, plan)
+    made_from = _made_from(name, plan, data)
     if (folder / _REPORT).is_file():
-        if read_tower_report(folder)["made_from"] != made_from:
+        if not _is_same(read_tower_report(folder)["made_from"], made_from, plan):
             raise CommandError(
-                f"{folder} holds a tower made from another recipe or from weights that have changed since: choose "
-                "another --out, or remove it with the runs that have learned from it"
+                f"{folder} holds a tower made from another recipe, on other data or from weights that have changed "
+                "since: choose another --out, or remove it with the runs that have learned from it"
             )
         return folder
     start = time.monotonic()
@@ -47,21 +48,36 @@ def make_tower(name: str, plan: TowerPlan, dataset: Path, family: str, out: Path
     if plan.checkpoint is not None:
         _take_from_checkpoint(_ROOT / plan.checkpoint, plan.size, folder)
     else:
-        scores = _pretrain(plan, dataset, family, folder)
+        scores = _pretrain(plan, dataset, data.family, folder)
     report = {"made_from": made_from, "minutes": (time.monotonic() - start) / 60, "scores": scores}
     (folder / _REPORT).write_text(json.dumps(report, indent=2) + "\n")
     return folder
 
 
-def _made_from(name: str, plan: TowerPlan) -> dict[str, Any]:
+def _made_from(name: str, plan: TowerPlan, data: DataPlan) -> dict[str, Any]:
     """All that decides what the tower is, its recipe's options and its checkpoint's weights included, as JSON."""
     # Experiments may say of the same tower in other words what it has seen.
     found = {key: value for key, value in asdict(plan).items() if key != "seen"}
+    found["data"] = asdict(data) if plan.checkpoint is None else None
     if plan.checkpoint is not None:
         found["checkpoint_sha256"] = _digest(_ROOT / plan.checkpoint)
     else:
         found["options"] = {**read_options(plan.recipe, f"towers.{name}.recipe"), **plan.options}
     return dict(json.loads(json.dumps(found)))
+
+
+def _is_same(before: dict[str, Any], now: dict[str, Any], plan: TowerPlan) -> bool:
+    """Whether a tower is made from the same; of the experiment's own data nothing was noted once."""
+    is_unknown = before["data"] is None and plan.data is None
+    return _compared(before) == _compared({**now, "data": None} if is_unknown else now)
+
+
+def _compared(made_from: dict[str, Any]) -> dict[str, Any]:
+    """Without what was in recipes once and now is set by pretrain_tower.py, and of the data what is learned from."""
+    options = {name: value for name, value in made_from["options"].items() if name != "remove_unused_columns"}
+    data, split = made_from["data"], options.get("train_split", "train")
+    learned = None if data is None else {**data, "splits": data["splits"].get(split)}
+    return {**made_from, "options": options, "data": learned}
 
 
 def _digest(checkpoint: Path) -> str:

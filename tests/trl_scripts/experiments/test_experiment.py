@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,14 +10,17 @@ from typing import Any
 
 import experiment_files
 import pytest
+import torch
 from PIL import Image
 
 from trl_scripts.cli import main as igllm
+from trl_scripts.errors import CommandError
 from trl_scripts.experiments.callbacks import ProgressLines
-from trl_scripts.experiments.plan import Folders, plan_runs
-from trl_scripts.experiments.recipe import load_recipe
-from trl_scripts.experiments.results import check_settings
+from trl_scripts.experiments.plan import Folders, choose_runs, plan_runs
+from trl_scripts.experiments.recipe import Recipe, load_recipe
+from trl_scripts.experiments.results import check_page, check_settings
 from trl_scripts.experiments.run import write_json
+from trl_scripts.inference import Predictor
 
 
 @pytest.fixture(scope="module")
@@ -168,10 +172,93 @@ def test_a_run_with_another_tower_is_refused(
     assert "was run with tower='random', the recipe now says 'other'" in capsys.readouterr().err
 
 
-def test_where_a_run_logs_does_not_make_it_another(files: SimpleNamespace, done: Path) -> None:
+@pytest.mark.parametrize("option", [{"report_to": "tensorboard"}, {"remove_unused_columns": False}])
+def test_what_changes_no_weight_does_not_make_a_run_another(
+    files: SimpleNamespace, done: Path, option: dict[str, Any]
+) -> None:
     recipe = load_recipe(files.recipe)
-    recipe = replace(recipe, training={**recipe.training, "report_to": "tensorboard"})
+    recipe = replace(recipe, training={**recipe.training, **option})
     check_settings(plan_runs(recipe), recipe, Folders(files.data, done, "tiny"))
+
+
+def check_with_data(files: SimpleNamespace, out: Path, **changes: Any) -> None:
+    recipe = load_recipe(files.recipe)
+    recipe = replace(recipe, data=replace(recipe.data, **changes))
+    check_settings(plan_runs(recipe), recipe, Folders(files.data, out, "tiny"))
+
+
+@pytest.mark.parametrize("changed", [{"seed": 99}, {"resolution": "96x96"}, {"samples": 1}, {"family": "so3"}])
+def test_runs_of_other_data_are_refused(files: SimpleNamespace, done: Path, changed: dict[str, Any]) -> None:
+    ((name, value),) = changed.items()
+    with pytest.raises(CommandError, match=rf"was run with data\.{name}=.*, the recipe now says {value!r}"):
+        check_with_data(files, done, **changed)
+
+
+def test_runs_that_did_not_note_their_data_are_taken(files: SimpleNamespace, done: Path, tmp_path: Path) -> None:
+    before = result(done, "head-8-seed0")
+    del before["data"]
+    write_json(tmp_path / "tiny" / "runs" / "head-8-seed0" / "result.json", before)
+    check_with_data(files, tmp_path, seed=99)
+
+
+def test_a_page_is_not_written_over_by_one_of_fewer_runs(
+    files: SimpleNamespace, done: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = done / "pages" / "tiny.json"
+    before = page.read_text()
+    flags = ["--seeds", "0", "--arms", "head", "--pages", str(done / "pages")]  # the last --pages counts
+    assert run(files, "fresh", *flags) == 2
+    assert "tiny.json shows the finished run digits (8 scenes, seed 0), which is not in" in capsys.readouterr().err
+    assert page.read_text() == before
+    assert not (files.folder / "fresh").exists()
+
+
+def page_of(files: SimpleNamespace, done: Path, change: Callable[[Recipe], Recipe]) -> None:
+    recipe = change(load_recipe(files.recipe))
+    check_page(done / "pages" / "tiny.json", plan_runs(recipe), recipe)
+
+
+def test_a_page_is_not_written_over_by_one_of_another_recipe(files: SimpleNamespace, done: Path) -> None:
+    page_of(files, done, lambda recipe: replace(recipe, about="In other words."))
+    with pytest.raises(CommandError, match=r"tiny\.json shows .* with max_steps=4, the recipe says 5"):
+        page_of(files, done, lambda recipe: replace(recipe, training={**recipe.training, "max_steps": 5}))
+    with pytest.raises(CommandError, match=r"tiny\.json shows .* with data\.seed=0, the recipe says 1"):
+        page_of(files, done, lambda recipe: replace(recipe, data=replace(recipe.data, seed=1)))
+
+
+def test_arms_and_seeds_that_no_run_has_together_are_refused(files: SimpleNamespace) -> None:
+    recipe = load_recipe(files.recipe)
+    recipe = replace(recipe, arms={**recipe.arms, "late": {"seeds": [7]}})
+    with pytest.raises(CommandError, match=r"no run has one of the seeds \[0\] .*: late has \[7\]"):
+        choose_runs(plan_runs(recipe), ["late"], [0])
+    assert {run.group for run in choose_runs(plan_runs(recipe), ["late", "head"], [0])} == {"head"}
+
+
+def test_an_adapter_is_scored_as_a_whole_model_in_the_precision_of_its_training(
+    files: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = experiment_files.recipe_content(files.folder / "checkpoint")
+    lora = {
+        "model_name_or_path": str(files.folder / "checkpoint"),
+        "use_peft": True,
+        "lora_r": 2,
+        "dtype": "bfloat16",
+    }
+    content |= {"arms": {"lora": lora}, "towers": {}, "position_probe": None, "claims": [], "seeds": [0]}
+    loaded, load = [], Predictor.load
+
+    def remember(source: str, *rest: Any) -> Predictor:
+        predictor = load(source, *rest)
+        loaded.append((Path(source).name, predictor.model.device.type, predictor.model.dtype))
+        return predictor
+
+    monkeypatch.setattr(Predictor, "load", remember)
+    lora_files = SimpleNamespace(
+        folder=tmp_path, data=files.data, recipe=experiment_files.write_recipe(tmp_path, content)
+    )
+    assert run(lora_files, "out") == 0
+    assert loaded == [("merged", "cpu", torch.bfloat16)]
+    assert list(result(tmp_path / "out", "lora-8-seed0")["curve"]) == ["2", "4"]
 
 
 def test_a_killed_run_does_not_go_on_with_other_settings(
