@@ -135,6 +135,9 @@ class IGLLMConfig(LlavaConfig):
         float_w (`int` or `float`, defaults to 1.0):
             Weight beside the cross-entropy of the number loss: squared error, cross-entropy over bins, or negative
             log-likelihood, all on the scale of `number_ranges`.
+        rotation_w (`int` or `float`, defaults to 1.0):
+            Weight in the number loss of each number of a rotation, where that of a coordinate is 1. Of CLEVR's objects
+            only a cube has one: a tenth of the numbers, and the last of an object to be learned, if at all.
         projector_type (`"linear"` or `"mlp2x_gelu"`, defaults to `"linear"`):
             One linear layer (published) or the two of transformers' LLaVA.
         grammar (`dict`, *optional*):
@@ -164,6 +167,7 @@ class IGLLMConfig(LlavaConfig):
     number_ranges: dict[str, list[int | float]] | None = None
     feed_numbers_back: bool = False
     float_w: int | float = 1.0
+    rotation_w: int | float = 1.0
     projector_type: Literal["linear", "mlp2x_gelu"] = "linear"
     grammar: dict[str, Any] | None = None
 
@@ -233,8 +237,9 @@ class IGLLMConfig(LlavaConfig):
         for name, token_id in (("num_token_id", self.num_token_id), ("image_token_index", self.image_token_index)):
             if token_id is not None and not 0 <= token_id < vocab_size:
                 raise ValueError(f"{name}={token_id} is outside the vocabulary of {vocab_size} tokens.")
-        if not (math.isfinite(self.float_w) and self.float_w >= 0):
-            raise ValueError(f"float_w must be finite and not negative, got {self.float_w}.")
+        for name, weight in (("float_w", self.float_w), ("rotation_w", self.rotation_w)):
+            if not (math.isfinite(weight) and weight >= 0):
+                raise ValueError(f"{name} must be finite and not negative, got {weight}.")
 
     def validate_number_head(self) -> None:
         """Check the kind of numeric head, its scaling and what is fed back against each other."""

@@ -24,7 +24,7 @@ from .llava_checkpoints import LLAVA_KEY_MAPPING, config_from_llava
 from .modeling_numbers import IGLLMOutput, build_numeric_head, embed_with_numbers, slice_positions
 from .modeling_scene_tower import SceneTowerModel
 from .number_embedding import NumberEmbedding
-from .numeric_head import NumericLinear
+from .numeric_head import BinLogits, NumericLinear
 from .projectors import build_projector
 
 if TYPE_CHECKING:  # transformers copies into a checkpoint the files that are imported here, and this is one of them
@@ -43,10 +43,12 @@ class IGLLMPreTrainedModel(CompleteLoadingMixin, LlavaPreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """PyTorch's own for the weights of the numeric head, whose scale follows the hidden size; else LLaVA's."""
+        """The numeric head's own: PyTorch's, whose scale follows the hidden size, and those of bins. Else LLaVA's."""
         super()._init_weights(module)
         if isinstance(module, NumericLinear):
             init.kaiming_uniform_(module.weight, a=5**0.5)
+        if isinstance(module, BinLogits):
+            init.copy_(module.weight, module.smooth_weights())
 
 
 class IGLLMModel(IGLLMPreTrainedModel, LlavaModel):

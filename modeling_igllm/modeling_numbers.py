@@ -14,7 +14,7 @@ from .configuration_igllm import IGLLMConfig
 from .number_embedding import NumberEmbedding
 from .number_ranges import denormalize_numbers, denormalize_stds, normalize_numbers
 from .numeric_head import NumericHead, number_loss
-from .vocabulary import NO_QUANTITY
+from .vocabulary import NO_QUANTITY, QUANTITIES
 
 
 @dataclass
@@ -173,7 +173,21 @@ class NumericHeadMixin:
             raise ValueError("labels need number_labels beside them: the model has a numeric head to be trained.")
         targets = normalize_numbers(number_labels, number_quantities, self.config.number_ranges)
         is_number = labels.eq(self.config.num_token_id)  # type: ignore[arg-type]
-        return number_loss(self.numeric_head, parameters, targets, is_number, denominator)
+        return number_loss(
+            self.numeric_head, parameters, targets, is_number, self._number_weights(number_quantities), denominator
+        )
+
+    def _number_weights(self, number_quantities: torch.Tensor | None) -> torch.Tensor | None:
+        """(B, L): `config.rotation_w` at the numbers of rotations, else 1; None where that is everywhere."""
+        if self.config.rotation_w == 1:
+            return None
+        if number_quantities is None:
+            raise ValueError(
+                f"The model has rotation_w={self.config.rotation_w}: number_quantities must say which numbers are of "
+                "rotations."
+            )
+        is_rotation = number_quantities.eq(QUANTITIES.index("rotation"))
+        return torch.where(is_rotation, float(self.config.rotation_w), 1.0)
 
 
 __all__ = ["IGLLMOutput", "NumericHeadMixin", "build_numeric_head", "embed_with_numbers", "slice_positions"]

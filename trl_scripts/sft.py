@@ -162,9 +162,11 @@ def _prepare_model(
     model_arguments: ModelConfig,
     train_rows: Dataset,
 ) -> None:
-    """Weight of the number loss, grammar of the training scenes, a frozen tower, and the way of attention."""
+    """Weights of the number loss, grammar of the training scenes, a frozen tower, and the way of attention."""
     if arguments.float_w is not None:
         model.config.float_w = arguments.float_w
+    if arguments.rotation_w is not None:
+        model.config.rotation_w = arguments.rotation_w
     model.set_grammar(processor.make_grammar(row_scenes(train_rows)))
     model.model.vision_tower.requires_grad_(False)
     model.set_attn_implementation({"text_config": model_arguments.attn_implementation or "sdpa"})

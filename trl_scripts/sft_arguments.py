@@ -23,6 +23,7 @@ ARGUMENTS_FILE = "scene_arguments.json"
 
 _RANGES = {
     "float_w": NOT_NEGATIVE,
+    "rotation_w": NOT_NEGATIVE,
     "number_token_loss_weight": NOT_NEGATIVE,
     "number_head_learning_rate": NOT_NEGATIVE,
 }
@@ -41,7 +42,8 @@ class SceneArguments:
     `feature_cache` is a folder for the frozen tower's features (computed once; `feature_copies` differently augmented
     versions of every image); without it images go through the tower in every step. `number_head`, `scale_numbers`
     (each quantity by its range in the training scenes; "binned" needs it), `feed_numbers_back` and `rotation` are for
-    a new model. `float_w` is the weight of the number loss, by default the model's own (1.0 of a new one);
+    a new model. `float_w` is the weight of the number loss and `rotation_w` that of a rotation's numbers in it, by
+    default the model's own (1.0 of a new one);
     `number_token_loss_weight` is for digit text; `number_head_learning_rate` is `learning_rate` by default.
     `train_number_token` is for LoRA where the number token was added to the vocabulary (lora.py).
 
@@ -63,6 +65,7 @@ class SceneArguments:
     feed_numbers_back: bool = False
     rotation: str = "6d"
     float_w: float | None = None
+    rotation_w: float | None = None
     number_token_loss_weight: float = 0.0
     number_head_learning_rate: float | None = None
     train_number_token: bool = False

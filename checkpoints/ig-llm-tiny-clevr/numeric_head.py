@@ -1,5 +1,6 @@
 """The numeric head: a hidden state of the language model becomes a real number (spec MODEL, "numeric head")."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -10,6 +11,8 @@ from .number_distributions import PointEstimate, number_distribution
 
 # Names of `config.number_head`; "none" is a model without this head.
 NUMBER_HEADS = ("none", "linear", "tanh_mlp_gelu", "binned", "gaussian", "mixture")
+# The shortest of them is an eighth of a quantity's range.
+BIN_WAVES = 16
 
 
 class Float32Module(nn.Module):
@@ -28,6 +31,23 @@ class NumericLinear(nn.Linear):
 
     def __init__(self, inputs: int, outputs: int):
         super().__init__(inputs, outputs, dtype=torch.float32)
+
+
+class BinLogits(NumericLinear):
+    """The last layer of bins: neighbours begin with like weights, whole slopes of bins with one."""
+
+    @torch.no_grad()
+    def smooth_weights(self) -> torch.Tensor:
+        """Initial weights (bins, h): random sums of the `BIN_WAVES` longest cosines over the bins (DCT-II).
+
+        Weights of the same variance that are independent bin by bin tell a hidden state which bin is right, but not
+        on which side of the others: every bin has to be learned apart (`model_cards/experiments/attempts.md`).
+        """
+        waves = min(BIN_WAVES, self.out_features)
+        phases = math.pi * (torch.arange(self.out_features) + 0.5) / self.out_features
+        cosines = torch.cos(phases[:, None] * torch.arange(waves)) * math.sqrt(2 / waves)
+        amplitudes = torch.empty(waves, self.in_features).uniform_(-1, 1) / math.sqrt(self.in_features)
+        return cosines @ amplitudes
 
 
 class NumericHead(Float32Module):
@@ -54,7 +74,8 @@ class NumericHead(Float32Module):
             self.layers.append(nn.Tanh())
             self.layers.append(NumericLinear(hidden_size, hidden_size))
             self.layers.append(nn.GELU())
-        self.layers.append(NumericLinear(hidden_size, self.distribution.size))
+        last = BinLogits if variant == "binned" else NumericLinear
+        self.layers.append(last(hidden_size, self.distribution.size))
 
     @property
     def has_stds(self) -> bool:
@@ -81,6 +102,7 @@ def number_loss(
     parameters: torch.Tensor,
     number_labels: torch.Tensor,
     is_number: torch.Tensor,
+    weights: torch.Tensor | None = None,
     denominator: torch.Tensor | int | None = None,
 ) -> torch.Tensor:
     """Mean loss of the head over the number tokens of a batch (spec MODEL, "loss").
@@ -91,6 +113,7 @@ def number_loss(
         number_labels (`torch.Tensor` (B, L)):
             True values, normalised, at the positions of the number tokens; ignored elsewhere.
         is_number (`torch.Tensor` (B, L), bool): Which tokens are number tokens to be learned.
+        weights (`torch.Tensor` (B, L), *optional*): What the loss of each number is multiplied by; 1 when not given.
         denominator (`torch.Tensor` or `int`, *optional*):
             Numbers in the whole accumulated batch, to divide the sum by. The count of this batch when not given.
 
@@ -107,8 +130,9 @@ def number_loss(
             f"{int((~torch.isfinite(targets)).sum())} of {targets.numel()} number tokens in `labels` have no finite "
             "value in `number_labels` or no quantity in `number_quantities`; all must be built from the same program."
         )
-    total = head.loss(parameters[:, :-1][is_number], targets).sum()
+    losses = head.loss(parameters[:, :-1][is_number], targets)
+    total = losses.sum() if weights is None else (losses * weights[:, 1:][is_number]).sum()
     return total / (max(targets.numel(), 1) if denominator is None else denominator)
 
 
-__all__ = ["NUMBER_HEADS", "Float32Module", "NumericHead", "NumericLinear", "number_loss"]
+__all__ = ["NUMBER_HEADS", "BinLogits", "Float32Module", "NumericHead", "NumericLinear", "number_loss"]

@@ -31,7 +31,13 @@ def test_scene_tower_decides_token_count_and_layer(processor: IGLLMProcessor) ->
 
 
 def test_save_and_load_keeps_every_field(processor: IGLLMProcessor, tmp_path) -> None:
-    number_head = {"number_head": "mixture", "number_components": 3, "feed_numbers_back": True, "float_w": 0}
+    number_head = {
+        "number_head": "mixture",
+        "number_components": 3,
+        "feed_numbers_back": True,
+        "float_w": 0,
+        "rotation_w": 4,
+    }
     ranges = {"x": [-3, 3], "rotation": [0, 1.5]}
     config = tiny.make_config(processor, number_ranges=ranges, projector_type="mlp2x_gelu", **number_head)
     config.save_pretrained(tmp_path)
@@ -53,7 +59,8 @@ def test_image_token_id_is_another_name_of_the_index(processor: IGLLMProcessor) 
         ("num_token_id", 9999, "num_token_id=9999"),
         ("num_token_id", None, "num_token_id"),
         ("image_token_index", -1, "image_token_index=-1"),
-        ("float_w", -0.5, "-0.5"),
+        ("float_w", -0.5, "float_w must be finite and not negative, got -0.5"),
+        ("rotation_w", float("nan"), "rotation_w must be finite and not negative, got nan"),
         ("number_bins", 1, "got 1"),
         ("number_components", 0, "got 0"),
         ("number_ranges", {"w": [0, 1]}, "'w'"),

@@ -10,6 +10,7 @@ from transformers import BatchFeature, LlamaConfig
 from transformers.quantizers import HfQuantizer
 
 from modeling_igllm import IGLLMConfig, IGLLMForSceneProgram, IGLLMProcessor
+from modeling_igllm.vocabulary import QUANTITIES
 
 
 @pytest.fixture
@@ -30,6 +31,29 @@ def test_loss_is_cross_entropy_plus_weighted_number_loss(processor: IGLLMProcess
     torch.testing.assert_close(output.ce_loss, ce_loss)
     torch.testing.assert_close(output.number_loss, errors.square().mean())
     torch.testing.assert_close(output.loss, output.ce_loss + 0.25 * output.number_loss)
+
+
+def test_rotations_count_as_often_as_their_weight_says(processor: IGLLMProcessor, batch: BatchFeature) -> None:
+    model = tiny.make_model(processor, rotation_w=3.0)
+    output = model(**batch)
+    is_number = batch["labels"][:, 1:] == processor.num_token_id
+    errors = (output.numbers[:, :-1] - batch["number_labels"][:, 1:])[is_number].square()
+    is_rotation = (batch["number_quantities"][:, 1:] == QUANTITIES.index("rotation"))[is_number]
+    assert 0 < is_rotation.sum() < len(is_rotation)
+    expected = (errors.sum() + 2 * errors[is_rotation].sum()) / len(errors)
+    torch.testing.assert_close(output.number_loss, expected)
+
+
+def test_a_weight_of_rotations_asks_which_numbers_these_are(processor: IGLLMProcessor, batch: BatchFeature) -> None:
+    del batch["number_quantities"]
+    with pytest.raises(ValueError, match=r"rotation_w=3\.0: number_quantities must say which"):
+        tiny.make_model(processor, rotation_w=3.0)(**batch)
+
+
+def test_bins_of_a_new_model_begin_smooth(processor: IGLLMProcessor) -> None:
+    model = tiny.make_model(processor, number_head="binned", number_ranges={"x": [-3, 3]})
+    weights = model.numeric_head.layers[-1].weight
+    assert (weights[1:] - weights[:-1]).norm() < 0.2 * (weights[256:] - weights[:256]).norm()
 
 
 def test_head_reads_the_state_that_predicts_the_number(processor: IGLLMProcessor, batch: BatchFeature) -> None:

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from modeling_igllm.numeric_head import NUMBER_HEADS, NumericHead, number_loss
+from modeling_igllm.numeric_head import NUMBER_HEADS, BinLogits, NumericHead, number_loss
 
 HEADS = NUMBER_HEADS[1:]
 every_head = pytest.mark.parametrize("variant", HEADS)
@@ -100,6 +100,23 @@ def test_number_loss_is_the_mean_square_over_shifted_positions() -> None:
     expected = (0.5**2 + 2.0**2 + 2.0**2) / 3
     assert number_loss(head, numbers, labels, is_number).item() == pytest.approx(expected)
     assert number_loss(head, numbers, labels, is_number, denominator=6).item() == pytest.approx(expected / 2)
+
+
+def test_weights_count_each_number_s_loss_so_often() -> None:
+    numbers, labels = torch.zeros(1, 3, 1), torch.tensor([[math.nan, 1.0, 3.0]])
+    weights = torch.tensor([[9.0, 1.0, 4.0]])
+    loss = number_loss(make_head("linear"), numbers, labels, ~labels.isnan(), weights)
+    assert loss.item() == pytest.approx((1 + 4 * 9) / 2)
+
+
+def test_neighbouring_bins_begin_with_like_weights_of_the_usual_variance() -> None:
+    layer = BinLogits(192, 512)
+    weights = layer.smooth_weights()
+    assert weights.shape == layer.weight.shape
+    assert weights.var().item() == pytest.approx(1 / (3 * 192), rel=0.15)
+    neighbours, far = weights[1:] - weights[:-1], weights[256:] - weights[:256]
+    assert neighbours.norm() < 0.1 * far.norm() * math.sqrt(2)
+    assert BinLogits(8, 7).smooth_weights().isfinite().all()  # fewer bins than waves
 
 
 @every_head
