@@ -45,8 +45,8 @@ class PhotometricAugmentation:
     blur_probability: float = 0.2
     scales: tuple[float, float] = (0.7, 3.0)
     resize_probability: float = 0.4
-    quality: tuple[int, int] = (45, 95)
-    jpeg_probability: float = 0.4
+    quality: tuple[int, int] = (25, 95)
+    jpeg_probability: float = 0.5
     bars: float = 0.0
     bar_color: tuple[float, float, float] = (0.0, 0.0, 0.0)
     bar_probability: float = 0.3

@@ -7,7 +7,8 @@ python trl_scripts/pretrain_tower.py --config trl_scripts/recipes/tower_clevr.ya
 
 Run again, it goes on from the last checkpoint in its output folder, with the same arguments: only how long it trains
 (`--minutes`, `--num_train_epochs`, `--max_steps`) and what it is scored on may be others. `--minutes` limits training
-by the clock. With a build's `--ground-truth` the tower learns silhouettes and depth, too.
+by the clock. With a build's `--ground-truth` the tower learns silhouettes and depth, too. `--tower` begins with the
+weights of another run instead of random ones: more scenes, or a longer schedule, after the first.
 """
 
 import json
@@ -23,7 +24,7 @@ from trl import TrlParser
 
 from modeling_igllm.image_processing_igllm import IGLLMImageProcessor
 from trl_scripts.begun_run import check_begun_with, note_arguments, rows_digest, trainer_settings
-from trl_scripts.errors import CommandError
+from trl_scripts.errors import CommandError, one_line
 from trl_scripts.image_augmentation import family_augmentation
 from trl_scripts.mirrored_rows import with_mirrored
 from trl_scripts.option_ranges import AT_LEAST_ONE, DECAY, POSITIVE, check_ranges
@@ -47,6 +48,8 @@ _RANGES = {
     "minutes": POSITIVE,
     "ema_decay": DECAY,
 }
+# What the weights of a tower are for.
+_OF_WEIGHTS = ("image_size", "shapes", "color_supervision", "rgb_unit")
 # Where the scenes are, how long to train and what to score: of no weight that is there already.
 _CHANGEABLE = {"dataset", "minutes", "eval_dataset", "eval_config", "eval_splits"}
 
@@ -55,14 +58,15 @@ _CHANGEABLE = {"dataset", "minutes", "eval_dataset", "eval_config", "eval_splits
 class TowerArguments:
     """What the tower is and learns from.
 
-    `dataset` is a folder or Hub repository made by `igllm build`; `max_train_scenes` takes the first ones only,
-    `mirror` adds the mirror image of each (CLEVR's families). The scores are of `eval_splits` of `eval_dataset` and
-    `eval_config`, by default those that are learned from.
+    `dataset` is a folder or Hub repository made by `igllm build`, `tower` the output folder of the run to begin with;
+    `max_train_scenes` takes the first ones only, `mirror` adds the mirror image of each (CLEVR's families). The scores
+    are of `eval_splits` of `eval_dataset` and `eval_config`, by default those that are learned from.
     `color_supervision` is "name" (palette names and RGB) or "rgb". `regression_beta` and `rgb_unit` are those of
     `TowerPreTrainingConfig`, `minutes` and `ema_decay` are those of `TowerTrainer`.
     """
 
     dataset: str = field(metadata={"help": "Folder or Hub repository of built scenes."})
+    tower: str | None = None
     dataset_config: str = "clevr"
     train_split: str = "train"
     eval_dataset: str | None = None
@@ -121,6 +125,7 @@ def train(arguments: TowerArguments, training_arguments: TrainingArguments) -> d
     shapes = scene_shapes(rows)
     for split, part in eval_rows.items():
         check_shapes(part, shapes, f"split {split!r} of {eval_source[0]!r}")
+    model = _begin_model(arguments, shapes)
     output = Path(str(training_arguments.output_dir))
     make_output_folder(output)
     last = training_arguments.resume_from_checkpoint or last_whole_checkpoint(output)
@@ -129,7 +134,7 @@ def train(arguments: TowerArguments, training_arguments: TrainingArguments) -> d
         rows = with_mirrored(rows)
     size = {"height": arguments.image_height, "width": arguments.image_width}
     image_processor = IGLLMImageProcessor(size=size)
-    trainer = _make_trainer(arguments, training_arguments, rows, image_processor)
+    trainer = _make_trainer(arguments, training_arguments, model, rows, image_processor)
     trainer.train(resume_from_checkpoint=last)
     with one_line_if_unwritable(output):
         trainer.averaged_model.save_pretrained(output)
@@ -152,28 +157,51 @@ def _check_and_note(
     used: dict[str, Any] = {**asdict(arguments), **trainer_settings(training_arguments)}
     used |= {"train_scenes": len(rows), "train_rows_sha256": rows_digest(rows, "scene")}
     if last is not None:
-        check_begun_with(Path(last).parent / ARGUMENTS_FILE, used, _CHANGEABLE)
+        check_begun_with(Path(last).parent / ARGUMENTS_FILE, used, _CHANGEABLE, ("tower",))
     output = Path(str(training_arguments.output_dir))
     with one_line_if_unwritable(output):
         note_arguments(output / ARGUMENTS_FILE, used)
 
 
-def _make_trainer(
-    arguments: TowerArguments,
-    training_arguments: TrainingArguments,
-    rows: Dataset,
-    image_processor: IGLLMImageProcessor,
-) -> TowerTrainer:
+def _begin_model(arguments: TowerArguments, shapes: Sequence[str]) -> SceneTowerForPreTraining:
+    """A new tower, or one with the weights of the run that left the folder `--tower`."""
     config = TowerPreTrainingConfig(
         image_size=[arguments.image_height, arguments.image_width],
         color_supervision=arguments.color_supervision,
-        shapes=scene_shapes(rows),
+        shapes=tuple(shapes),
         regression_beta=arguments.regression_beta,
         rgb_unit=arguments.rgb_unit,
     )
+    model = SceneTowerForPreTraining(config)
+    if arguments.tower is None:
+        return model
+    try:
+        begun = SceneTowerForPreTraining.from_pretrained(arguments.tower)
+    except (OSError, ValueError) as error:
+        raise CommandError(
+            f"cannot begin with {arguments.tower!r}: {one_line(error)} (--tower: output of pretrain_tower.py)"
+        ) from error
+    were, are = (json.loads(one.to_json_string(use_diff=False)) for one in (begun.config, config))
+    for name in _OF_WEIGHTS:
+        if were[name] != are[name]:
+            raise CommandError(
+                f"{arguments.tower} was trained with {name}={were[name]}, not {are[name]}: begin with another --tower"
+            )
+    model.load_state_dict(begun.state_dict())
+    return model
+
+
+def _make_trainer(
+    arguments: TowerArguments,
+    training_arguments: TrainingArguments,
+    model: SceneTowerForPreTraining,
+    rows: Dataset,
+    image_processor: IGLLMImageProcessor,
+) -> TowerTrainer:
+    config = model.config
     augmentation = family_augmentation(arguments.dataset_config, image_processor.image_mean)
     return TowerTrainer(
-        model=SceneTowerForPreTraining(config),
+        model=model,
         args=training_arguments,
         train_dataset=TowerDataset(rows, config, image_processor, config.shapes),
         data_collator=TowerCollator(

@@ -16,6 +16,7 @@ from modeling_igllm.image_files import IMAGE_FORMATS
 from .errors import CommandError, one_line
 
 COLUMNS = ("image", "program")
+MASKS = "instance_mask"
 _REBUILD = "delete it and run `igllm build` again"
 
 
@@ -26,19 +27,24 @@ def load_scene_rows(
 
     Args:
         dataset, config, split, limit: as of `load_split`.
-        masks: also the column `instance_mask`, as it is.
+        masks: also the column `instance_mask`, of the size of the images.
 
     Raises:
-        CommandError: as of `load_split`, or if a column is missing or of another type, an image is no image or a
-            program does not parse; the message names the file or row and what to do.
+        CommandError: as of `load_split`, or if a column is missing or of another type, an image or mask is no image or
+            a program does not parse; the message names the file or row and what to do.
     """
     rows = load_split(dataset, config, split, limit)
     name = _name(dataset, split)
     _check_columns(rows, name)
-    if masks and "instance_mask" not in rows.column_names:
-        raise CommandError(f"{name} has no column 'instance_mask': build it with `igllm build --ground-truth`")
-    rows = rows.select_columns([*COLUMNS, *(["instance_mask"] if masks else [])])
-    for index, row in enumerate(rows.select_columns(list(COLUMNS)).cast_column("image", Image(decode=False))):
+    columns = list(COLUMNS)
+    if masks:
+        _check_masks_column(rows, name)
+        columns.append(MASKS)
+    rows = rows.select_columns(columns)
+    encoded = rows
+    for column in set(columns) - {"program"}:
+        encoded = encoded.cast_column(column, Image(decode=False))
+    for index, row in enumerate(encoded):
         _check_row(row, f"row {index} of {name}")
     return rows
 
@@ -95,24 +101,48 @@ def _check_columns(rows: Dataset, name: str) -> None:
             )
 
 
+def _check_masks_column(rows: Dataset, name: str) -> None:
+    feature = rows.features.get(MASKS)
+    if not isinstance(feature, Image):
+        found = (
+            f"has no column {MASKS!r}" if feature is None else f"has a column {MASKS!r} of {feature}, not of images"
+        )
+        raise CommandError(f"{name} {found}: build it with `igllm build --ground-truth`")
+
+
 def _check_row(row: dict[str, Any], place: str) -> None:
     image, program = row["image"], row["program"]
     if image is None or program is None:
         missing = "image" if image is None else "program"
         raise CommandError(f"{place} has no {missing}: leave such rows out (clevr_rgb is for towers alone)")
+    size = _check_picture(image, f"the image of {place}")
+    if MASKS in row:
+        if row[MASKS] is None:
+            raise CommandError(f"{place} has no instance mask: build with --ground-truth, or leave out --recolor")
+        if (mask_size := _check_picture(row[MASKS], f"the instance mask of {place}")) != size:
+            raise CommandError(
+                f"the instance mask of {place} is of {mask_size[0]}x{mask_size[1]} pixels, its image of "
+                f"{size[0]}x{size[1]}: {_REBUILD}"
+            )
     try:
-        source = image["path"] if image["bytes"] is None else io.BytesIO(image["bytes"])
+        parse_program(program)
+    except SceneProgramError as error:
+        raise CommandError(f"the program of {place} is none: {error}; {_REBUILD}") from error
+
+
+def _check_picture(picture: dict[str, Any], name: str) -> tuple[int, int]:
+    """Read an image file to its end; width and height."""
+    try:
+        source = picture["path"] if picture["bytes"] is None else io.BytesIO(picture["bytes"])
         with PillowImage.open(source, formats=IMAGE_FORMATS) as opened:
+            size = opened.size
             if opened.format == "PNG":
                 opened.verify()  # checksums: faster than decoding
             else:
                 opened.load()  # of other formats `verify` looks at the header alone
     except Exception as error:  # Pillow's readers fail in a dozen ways on damaged files
-        raise CommandError(f"the image of {place} is not readable ({one_line(error)}): {_REBUILD}") from error
-    try:
-        parse_program(program)
-    except SceneProgramError as error:
-        raise CommandError(f"the program of {place} is none: {error}; {_REBUILD}") from error
+        raise CommandError(f"{name} is not readable ({one_line(error)}): {_REBUILD}") from error
+    return size
 
 
 def _damaged_shard(folder: Path) -> str:

@@ -26,9 +26,9 @@ configs:
 Rows = dict[str, list[Any]]
 
 
-def picture(kept: int | None = None, kind: str = "PNG") -> dict[str, Any]:
+def picture(kept: int | None = None, kind: str = "PNG", mode: str = "RGB", width: int = 16) -> dict[str, Any]:
     buffer = io.BytesIO()
-    PillowImage.new("RGB", (16, 12)).save(buffer, kind)
+    PillowImage.new(mode, (width, 12)).save(buffer, kind)
     return {"bytes": buffer.getvalue()[:kept], "path": None}
 
 
@@ -105,8 +105,9 @@ def build(folder: Path, columns: Rows, change: Callable[[Path], None] = no_chang
     (folder / "clevr").mkdir(parents=True)
     (folder / "README.md").write_text(CARD)
     shard = Dataset.from_dict(columns)
-    if isinstance(columns.get("image", [""])[0], dict):
-        shard = shard.cast_column("image", Image())
+    for column, values in columns.items():
+        if isinstance(values[0], dict):
+            shard = shard.cast_column(column, Image())
     for number in range(2):
         shard.to_parquet(folder / "clevr" / f"train-{number:05d}.parquet")
     change(folder / "clevr" / "train-00001.parquet")
@@ -134,6 +135,34 @@ def test_a_broken_dataset_is_refused_by_name(case: str, tmp_path: Path, capsys: 
     assert sft.main(arguments) == 2
     assert capsys.readouterr().err.strip().splitlines()[-1].startswith("sft.py: ")
     assert not (tmp_path / "out" / "config.json").exists()
+
+
+# name -> (masks of both rows, message)
+MASKS: dict[str, tuple[list[Any] | None, str]] = {
+    "no masks": (None, "has no column 'instance_mask': build it with `igllm build --ground-truth`"),
+    "numbers for masks": ([1, 2], "has a column 'instance_mask' of .*int64.*, not of images"),
+    "one mask is missing": ([picture(mode="L"), None], "row 1 of .* has no instance mask: build with --ground-truth"),
+    "no mask at all": ([picture(mode="L"), {"bytes": b"xx", "path": None}], "mask of row 1 of .* is not readable"),
+    "cut mask": ([picture(mode="L"), picture(50, mode="L")], "instance mask of row 1 of .* is not readable"),
+    "mask of another size": (
+        [picture(mode="L"), picture(mode="L", width=9)],
+        "instance mask of row 1 of .* is of 9x12 pixels, its image of 16x12: delete it and run",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MASKS)
+def test_damaged_masks_are_refused_where_they_are_read(
+    case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    masks, message = MASKS[case]
+    folder = build(tmp_path / "data", rows() if masks is None else rows(instance_mask=masks))
+    with pytest.raises(CommandError, match=message):
+        load_scene_rows(str(folder), "clevr", "train", masks=True)
+    arguments = f"--dataset {folder} --recolor true --output_dir {tmp_path / 'out'} --use_cpu --bf16 False"
+    assert sft.main(arguments.split()) == 2
+    assert capsys.readouterr().err.strip().splitlines()[-1].startswith("sft.py: ")
+    assert len(load_scene_rows(str(folder), "clevr", "train")) == 4  # nobody asks for them here
 
 
 @pytest.mark.parametrize("split", ["val_ood", "val-ood"])

@@ -217,6 +217,7 @@ def test_a_loss_that_is_no_number_stops_the_script(
         (["--rgb_unit", "0"], "--rgb_unit must be finite and above 0, got 0.0"),
         (["--rgb_unit", "inf"], "--rgb_unit must be finite and above 0, got inf"),
         (["--image_height", "0"], "--image_height must be at least 1, got 0"),
+        (["--tower", "/nowhere"], "cannot begin with '/nowhere': "),
         (["--dataset_config", "pictures"], "has no column 'scene', only image: a tower learns from scenes of"),
     ],
 )
@@ -296,6 +297,26 @@ def test_a_folder_without_a_checkpoint_may_be_begun_anew(tmp_path: Path, monkeyp
     assert run_script(monkeypatch, tmp_path / "out", "--save_strategy", "no") == 0
     assert run_script(monkeypatch, tmp_path / "out", "--rgb_unit", "0.1") == 0
     assert json.loads((tmp_path / "out" / "tower_arguments.json").read_text())["rgb_unit"] == 0.1
+
+
+def test_a_run_begins_with_the_weights_of_another(
+    begun: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    assert run_script(monkeypatch, out, "--tower", str(begun), "--learning_rate", "0", "--ema_decay", "0") == 0
+    before, after = (
+        dict(SceneTowerForPreTraining.from_pretrained(place).named_parameters()) for place in (begun, out)
+    )
+    assert all(torch.equal(weights, before[name]) for name, weights in after.items())
+    assert json.loads((out / "tower_arguments.json").read_text())["tower"] == str(begun)
+
+
+def test_a_tower_of_other_colors_is_no_beginning(
+    begun: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_script(monkeypatch, tmp_path / "out", "--tower", str(begun), "--color_supervision", "rgb") == 2
+    message = f"{begun} was trained with color_supervision=name, not rgb: begin with another --tower"
+    assert message in capsys.readouterr().err
 
 
 def test_the_script_trains_scores_and_exports_the_average(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
