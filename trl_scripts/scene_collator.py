@@ -10,6 +10,7 @@ from datasets import Dataset
 from modeling_igllm import IGLLMProcessor, SceneProgram, parse_program
 
 from .feature_cache import CachedFeatures
+from .recolored_rows import COLOR_SHAPES
 
 
 def row_scenes(rows: Dataset) -> Iterator[SceneProgram]:
@@ -22,15 +23,11 @@ def answer_lengths(rows: Dataset, processor: IGLLMProcessor) -> list[int]:
     return [len(processor.encode_answer(scene).ids) for scene in row_scenes(rows)]
 
 
-# What the words of a row's program do not tell of its picture (recolored_rows.py).
-_NAMELESS = ("color",)
-
-
 class SceneCollator:
     """Encodes programs, and images or their cached tower features.
 
     What is drawn at random depends on `seed`, the epoch and the `index` of the batch's rows alone: a training that was
-    killed draws the same when it is run again. Colours of `recolored` rows have no names and are no labels.
+    killed draws the same when it is run again. Of rows with `color_shapes`, the colours of other shapes are no labels.
 
     Args:
         processor: tokenises programs and prepares images.
@@ -63,7 +60,7 @@ class SceneCollator:
         images = [row["image"] for row in rows] if "image" in rows[0] else None
         draws = images is None or any(self.augmentation.values())
         rng = self._generator([row["index"] for row in rows]) if draws else None
-        not_asked = [_NAMELESS if row.get("recolored") else () for row in rows]
+        not_asked = [_colors_not_asked(row, scene) for row, scene in zip(rows, scenes, strict=True)]
         batch = dict(self.processor.encode_training(images, scenes, not_asked, rng=rng, **self.augmentation))
         if images is None:
             if self.features is None:
@@ -74,3 +71,11 @@ class SceneCollator:
 
     def _generator(self, indices: list[int]) -> np.random.Generator:
         return np.random.default_rng([self.seed, int(self._epoch), *indices])
+
+
+def _colors_not_asked(row: dict[str, Any], scene: SceneProgram) -> dict[str, list[int]]:
+    """The objects of a row whose colour its picture does not name, or is not to be asked for."""
+    shapes = row.get(COLOR_SHAPES)
+    if shapes is None:
+        return {}
+    return {"color": [number for number, item in enumerate(scene) if item.attributes()["shape"] not in shapes]}

@@ -35,7 +35,7 @@ from trl_scripts.lora import (
     write_grammar,
 )
 from trl_scripts.mirrored_rows import with_mirrored
-from trl_scripts.recolored_rows import with_recolored
+from trl_scripts.recolored_rows import with_fair_colors, with_recolored
 from trl_scripts.run_clock import RunClock
 from trl_scripts.scene_collator import SceneCollator, answer_lengths, row_scenes
 from trl_scripts.scene_rows import load_scene_rows
@@ -220,6 +220,7 @@ def _load_train_rows(arguments: SceneArguments, seed: int) -> Dataset:
     limit, recolor = arguments.max_train_scenes, arguments.recolor
     rows = load_scene_rows(arguments.dataset, arguments.dataset_config, arguments.train_split, limit, masks=recolor)
     rows = with_recolored(rows, seed) if recolor else rows
+    rows = with_fair_colors(rows, seed) if arguments.fair_colors else rows
     return _with_index(with_mirrored(rows) if arguments.mirror else rows)
 
 
