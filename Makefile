@@ -11,6 +11,8 @@ CHECKPOINT := checkpoints/ig-llm-tiny-clevr
 DEMO_OUT := demo_output
 # Scenes and labelled pictures that `make card` measures with.
 FRESH ?= fresh
+FAMILY ?= clevr
+SPLITS ?= val_id
 REAL_IMAGES ?= ../shared/real_images
 REAL_IMAGE := $(wildcard ../shared/real_images/clevr_1.png)
 
@@ -59,11 +61,14 @@ test-matrix: $(VENV)/.installed-test
 docs: $(VENV)/.installed-test
 	$(BIN)/python docs/make_api.py
 
-# Measures the bundled checkpoint and writes its card (docs/training.md): hours of rendering.
+# Measures a bundled checkpoint and writes its card (docs/training.md), the other one with
+# CHECKPOINT=checkpoints/ig-llm-tiny-cogent FAMILY=clevr_cogent SPLITS="val_id val_ood".
 card: $(VENV)/.installed-test
-	$(BIN)/igllm build clevr --split val_id --num-scenes 500 --seed 1 --resolution 160x120 --out $(FRESH)
-	$(BIN)/python -m trl_scripts.measure_checkpoint $(CHECKPOINT) --dataset $(FRESH) --real-images $(REAL_IMAGES)
-	$(BIN)/python -m benchmarks.robustness $(CHECKPOINT) --scenes 100
+	for split in $(SPLITS); do $(BIN)/igllm build $(FAMILY) --split $$split --num-scenes 500 --seed 1 \
+		--resolution 160x120 --out $(FRESH) || exit; done
+	$(BIN)/python -m trl_scripts.measure_checkpoint $(CHECKPOINT) --dataset $(FRESH) --config $(FAMILY) \
+		--splits $(SPLITS) --real-images $(REAL_IMAGES)
+	$(BIN)/python -m benchmarks.robustness $(CHECKPOINT) --family $(FAMILY) --scenes 100
 	$(BIN)/python -m trl_scripts.checkpoint_card $(CHECKPOINT)
 
 format: $(VENV)/.installed-test

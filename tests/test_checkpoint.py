@@ -1,4 +1,4 @@
-"""What the bundled checkpoint promises: small, safe files, current code, honest card, and it works."""
+"""What the bundled checkpoints promise: small, safe files, current code, honest cards, and that they work."""
 
 import json
 from pathlib import Path
@@ -15,29 +15,35 @@ from trl_scripts.real_images import left_to_right
 
 ROOT = Path(__file__).resolve().parent.parent
 CHECKPOINT = ROOT / "checkpoints" / "ig-llm-tiny-clevr"
+every_checkpoint = pytest.mark.parametrize(
+    "checkpoint", [pytest.param(path, id=path.name) for path in sorted(CHECKPOINT.parent.iterdir())]
+)
 EXAMPLE = ROOT / "docs" / "examples" / "clevr_scene.png"
 
 
-def test_checkpoint_is_small_and_holds_no_pickles() -> None:
-    files = [path for path in CHECKPOINT.rglob("*") if path.is_file()]
+@every_checkpoint
+def test_checkpoint_is_small_and_holds_no_pickles(checkpoint: Path) -> None:
+    files = [path for path in checkpoint.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) <= 20e6
     assert {path.suffix for path in files} <= {".safetensors", ".json", ".py", ".md", ".png", ".yaml"}
 
 
-def test_checkpoint_carries_the_current_code() -> None:
-    for path in CHECKPOINT.glob("*.py"):
+@every_checkpoint
+def test_checkpoint_carries_the_current_code(checkpoint: Path) -> None:
+    for path in checkpoint.glob("*.py"):
         current = ROOT / "modeling_igllm" / path.name
         assert path.read_text() == current.read_text(), (
-            f"{current} has changed: python -m trl_scripts.refresh_checkpoint"
+            f"{current} has changed: python -m trl_scripts.refresh_checkpoint {checkpoint}"
         )
 
 
-def test_card_and_results_are_what_was_measured() -> None:
-    measured = read_measured(CHECKPOINT)
-    outdated = "python -m trl_scripts.checkpoint_card writes it anew"
-    assert str(make_card(CHECKPOINT, measured, PLACEHOLDER)) == (CHECKPOINT / "README.md").read_text(), outdated
-    assert read_results(CHECKPOINT / RESULTS) == result_entries(measured, PLACEHOLDER), outdated
-    assert len(ModelCard.load(CHECKPOINT / "README.md").data.eval_results) == len(STRICT) * len(measured.splits)
+@every_checkpoint
+def test_card_and_results_are_what_was_measured(checkpoint: Path) -> None:
+    measured = read_measured(checkpoint)
+    outdated = f"python -m trl_scripts.checkpoint_card {checkpoint} writes it anew"
+    assert str(make_card(checkpoint, measured, PLACEHOLDER)) == (checkpoint / "README.md").read_text(), outdated
+    assert read_results(checkpoint / RESULTS) == result_entries(measured, PLACEHOLDER), outdated
+    assert len(ModelCard.load(checkpoint / "README.md").data.eval_results) == len(STRICT) * len(measured.splits)
 
 
 @pytest.fixture(scope="module")
