@@ -84,6 +84,24 @@ def test_a_target_outside_of_the_range_goes_to_the_nearest_bin() -> None:
     assert bins.loss(parameters, torch.tensor([-30.0, 30.0])).max() < 0.1
 
 
+def test_the_value_of_fine_bins_is_where_most_lies_not_the_highest_of_them() -> None:
+    centers = (2 * torch.arange(512) + 1) / 512 - 1
+    hill = torch.exp(-((centers - 0.4) / 0.05).square() / 2)
+    lone = torch.zeros(512)
+    lone[30] = 1.2
+    value, std = Bins(512).read((hill + lone).log())
+    assert value.item() == pytest.approx(0.4, abs=2 / 512)
+    assert std > 0.1, "the lone bin is in the deviation"
+    assert Bins(16).read(lone[20:36].log())[0].item() == pytest.approx(2 * 10.5 / 16 - 1), (
+        "coarse ones stay as they are"
+    )
+
+
+def test_certain_values_at_both_ends_of_the_range_stay_there() -> None:
+    values, _ = Bins(512).read(100 * torch.eye(512)[[0, 511]])
+    assert values.tolist() == pytest.approx([-511 / 512, 511 / 512])
+
+
 def test_the_deviation_of_bins_is_that_of_their_histogram() -> None:
     uniform, certain = torch.zeros(8), torch.tensor([100.0] + 7 * [0.0])
     _, stds = Bins(8).read(torch.stack([uniform, certain]))
