@@ -1,29 +1,21 @@
 """CLEVR scenes with every object in another colour: pictures in which a colour says nothing about a shape.
 
-A model that begins untrained and reads CLEVR-CoGenT's condition A takes a colour for a shape, and a shape for a colour
-(`clevr_cogent`). Two ways out of what condition A itself holds:
-
-- `with_recolored`: the objects of a built picture get random colours, each shape as `clevr_rgb` draws them: none near
-  a colour that only condition B gives it. Such colours have no names. The program of a recoloured row therefore says
-  any word of the palette for each object, and training does not ask for it; all else is asked for and true.
-- `with_fair_colors`: colours are asked for where every colour occurs alone, of condition A's spheres. Programs say any
-  word for the other objects.
-
-`COLOR_SHAPES` is the column by which `SceneCollator` knows what is asked for.
+A model that begins untrained and reads CLEVR-CoGenT's condition A takes a colour for a shape (`clevr_cogent`). Here
+the objects of a built picture get random colours, each shape as `clevr_rgb` draws them: none near a colour that only
+condition B gives it. Such colours have no names. The program of a recoloured row therefore says any word of the
+palette for each object, and training does not ask for it (`SceneCollator`); all else is asked for and true.
 """
 
-from collections.abc import Iterable
 from dataclasses import replace
-from itertools import chain
 from typing import Any
 
 import numpy as np
-from datasets import Dataset, List, Value, concatenate_datasets
+from datasets import Dataset, concatenate_datasets
 from PIL import Image
 
 from dataset_builders.clevr_rgb import draw_color
 from dataset_builders.palette import RGB, named_color, srgb_to_linear
-from modeling_igllm import ClevrObject, SceneObject, SceneProgram, format_program, parse_program
+from modeling_igllm import ClevrObject, SceneProgram, format_program, parse_program
 from modeling_igllm.vocabulary import SPELLINGS
 
 from .errors import CommandError
@@ -31,14 +23,10 @@ from .errors import CommandError
 # Of 1, red and blue of a gray: below it a body colour and white are told apart by rounding errors alone.
 _GRAY = 0.05
 _COLORS = tuple(SPELLINGS["color"])
-COLOR_SHAPES = "color_shapes"
-"""Column: the shapes whose colours are asked for in this row; null for all of them."""
-
-_SHAPES = List(Value("string"))
 
 
 def with_recolored(rows: Dataset, seed: int) -> Dataset:
-    """The rows, and after them a recoloured one of each; the new column `COLOR_SHAPES` is empty in these, else null.
+    """The rows, and after them a recoloured one of each; the new column `recolored` tells them apart.
 
     Args:
         rows: columns `image`, `program` and `instance_mask`, which does not come back.
@@ -54,50 +42,8 @@ def with_recolored(rows: Dataset, seed: int) -> Dataset:
         desc="other colours",
         load_from_cache_file=False,
     )
-    both = concatenate_datasets([rows, recolored]).remove_columns("instance_mask")
-    return both.add_column(COLOR_SHAPES, len(rows) * [None] + len(rows) * [[]], feature=_SHAPES)
-
-
-def with_fair_colors(rows: Dataset, seed: int) -> Dataset:
-    """The rows, with colours asked for of those shapes alone that have every colour; recoloured ones as they are.
-
-    Args:
-        rows: columns `image` and `program`, and `COLOR_SHAPES` or not.
-        seed: of the words that stand for colours that are not asked for.
-
-    Raises:
-        CommandError: if every shape lacks a colour, or for a row of another family than CLEVR's.
-    """
-    if COLOR_SHAPES not in rows.column_names:
-        rows = rows.add_column(COLOR_SHAPES, len(rows) * [None], feature=_SHAPES)
-    named = (row["program"] for row in rows.select_columns(["program", COLOR_SHAPES]) if row[COLOR_SHAPES] is None)
-    shapes = shapes_of_every_color(map(parse_program, named))
-    return rows.map(
-        lambda row, index: _fair_row(row, shapes, np.random.default_rng([seed, len(rows), index])),
-        with_indices=True,
-        desc="fair colours",
-        load_from_cache_file=False,
-    )
-
-
-def shapes_of_every_color(scenes: Iterable[SceneProgram]) -> list[str]:
-    """The shapes that occur in every colour that occurs, sorted. Errors as of `with_fair_colors`."""
-    colors: dict[str, set[str]] = {}
-    for item in chain.from_iterable(scenes):
-        colors.setdefault(_clevr(item).shape, set()).add(_clevr(item).color)
-    every = set().union(*colors.values())
-    shapes = sorted(shape for shape, found in colors.items() if found == every)
-    if not shapes:
-        lacking = {shape: sorted(every - found) for shape, found in sorted(colors.items())}
-        raise CommandError(f"every shape lacks a colour ({lacking}): train on more scenes, or leave out --fair_colors")
-    return shapes
-
-
-def _fair_row(row: dict[str, Any], shapes: list[str], rng: np.random.Generator) -> dict[str, Any]:
-    if row[COLOR_SHAPES] is not None:
-        return row
-    objects = [item if item.shape in shapes else _any_color(item, rng) for item in map(_clevr, _objects(row))]
-    return {**row, "program": format_program(SceneProgram(tuple(objects))), COLOR_SHAPES: shapes}
+    marked = [part.add_column("recolored", len(part) * [value]) for part, value in ((rows, False), (recolored, True))]
+    return concatenate_datasets(marked).remove_columns("instance_mask")
 
 
 def recolor_row(row: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
@@ -113,10 +59,14 @@ def recolor_row(row: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]
     linear = srgb_to_linear(np.asarray(row["image"].convert("RGB")) / 255)
     mask = np.asarray(row["instance_mask"])
     objects = []
-    for number, item in enumerate(map(_clevr, _objects(row)), start=1):
+    for number, item in enumerate(parse_program(row["program"]), start=1):
+        if not isinstance(item, ClevrObject):
+            raise CommandError(
+                f"a {type(item).__name__} cannot be recoloured, only CLEVR's objects: leave out --recolor"
+            )
         inside = mask == number
         linear[inside] = recolor_pixels(linear[inside], named_color(item.color), draw_color(rng, item))
-        objects.append(_any_color(item, rng))
+        objects.append(replace(item, color=_COLORS[rng.integers(len(_COLORS))]))
     image = Image.fromarray((_linear_to_srgb(linear) * 255).round().astype(np.uint8))
     return {**row, "image": image, "program": format_program(SceneProgram(tuple(objects)))}
 
@@ -135,22 +85,6 @@ def recolor_pixels(pixels: np.ndarray, old: RGB, new: RGB) -> np.ndarray:
     body = amounts[:1].clip(min=0).T
     changed: np.ndarray = (pixels + body * (np.array(new) - np.array(old))).clip(0, 1)
     return changed
-
-
-def _objects(row: dict[str, Any]) -> SceneProgram:
-    return parse_program(row["program"])
-
-
-def _clevr(item: SceneObject) -> ClevrObject:
-    if not isinstance(item, ClevrObject):
-        raise CommandError(
-            f"a {type(item).__name__} has no colour and shape of CLEVR's: leave out --recolor and --fair_colors"
-        )
-    return item
-
-
-def _any_color(item: ClevrObject, rng: np.random.Generator) -> ClevrObject:
-    return replace(item, color=_COLORS[rng.integers(len(_COLORS))])
 
 
 def _linear_to_srgb(values: np.ndarray) -> np.ndarray:

@@ -9,8 +9,8 @@ from datasets import Dataset
 
 from modeling_igllm import IGLLMProcessor, SceneProgram, parse_program
 
+from .fair_colors import COLOR_SHAPES, FairColors
 from .feature_cache import CachedFeatures
-from .recolored_rows import COLOR_SHAPES
 
 
 def row_scenes(rows: Dataset) -> Iterator[SceneProgram]:
@@ -23,17 +23,22 @@ def answer_lengths(rows: Dataset, processor: IGLLMProcessor) -> list[int]:
     return [len(processor.encode_answer(scene).ids) for scene in row_scenes(rows)]
 
 
+# What the words of a row's program do not tell of its picture (recolored_rows.py).
+_NAMELESS = ("color",)
+
+
 class SceneCollator:
     """Encodes programs, and images or their cached tower features.
 
     What is drawn at random depends on `seed`, the epoch and the `index` of the batch's rows alone: a training that was
-    killed draws the same when it is run again. Of rows with `color_shapes`, the colours of other shapes are no labels.
+    killed draws the same when it is run again. Colours of `recolored` rows have no names and are no labels.
 
     Args:
         processor: tokenises programs and prepares images.
         features: cached tower features, for rows without an image; a random one of the copies is taken by `index`.
         shuffle_attributes, sample_synonyms: augmentation of the program text; rows need an `index` then.
         seed: of the choices made here.
+        fair_colors: takes colours out of the labels, for a loss of its own.
     """
 
     def __init__(
@@ -43,11 +48,13 @@ class SceneCollator:
         shuffle_attributes: bool = False,
         sample_synonyms: bool = False,
         seed: int = 0,
+        fair_colors: FairColors | None = None,
     ) -> None:
         self.processor = processor
         self.features = features
         self.augmentation = {"shuffle_attributes": shuffle_attributes, "sample_synonyms": sample_synonyms}
         self.seed = seed
+        self.fair_colors = fair_colors
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # also with workers that outlive an epoch
 
     def set_epoch(self, epoch: int) -> None:
@@ -60,8 +67,10 @@ class SceneCollator:
         images = [row["image"] for row in rows] if "image" in rows[0] else None
         draws = images is None or any(self.augmentation.values())
         rng = self._generator([row["index"] for row in rows]) if draws else None
-        not_asked = [_colors_not_asked(row, scene) for row, scene in zip(rows, scenes, strict=True)]
+        not_asked = [_NAMELESS if row.get("recolored") else () for row in rows]
         batch = dict(self.processor.encode_training(images, scenes, not_asked, rng=rng, **self.augmentation))
+        if self.fair_colors is not None:
+            batch["labels"], batch[COLOR_SHAPES] = self.fair_colors.take_out(batch["labels"], scenes)
         if images is None:
             if self.features is None:
                 raise ValueError(f"rows have no image and there are no cached features; columns: {list(rows[0])}")
@@ -71,11 +80,3 @@ class SceneCollator:
 
     def _generator(self, indices: list[int]) -> np.random.Generator:
         return np.random.default_rng([self.seed, int(self._epoch), *indices])
-
-
-def _colors_not_asked(row: dict[str, Any], scene: SceneProgram) -> dict[str, list[int]]:
-    """The objects of a row whose colour its picture does not name, or is not to be asked for."""
-    shapes = row.get(COLOR_SHAPES)
-    if shapes is None:
-        return {}
-    return {"color": [number for number, item in enumerate(scene) if item.attributes()["shape"] not in shapes]}

@@ -20,6 +20,7 @@ from modeling_igllm import IGLLMConfig, IGLLMForSceneProgram, IGLLMProcessor
 from modeling_igllm.processing_igllm import IGNORE_INDEX
 
 from .errors import CommandError
+from .fair_colors import COLOR_SHAPES, FairColors
 from .finite_loss import ROW_INDEX, FiniteLossTrainer
 from .hub_trainer import HubSFTTrainer
 from .length_sampler import StepwiseLengthSampler
@@ -32,11 +33,12 @@ class SceneSFTTrainer(FiniteLossTrainer, WholeCheckpointTrainer, HubSFTTrainer):
     """`SFTTrainer` that trains on `IGLLMForSceneProgram`'s own loss, cross-entropy + float_w * number loss.
 
     All parts are averaged over the whole accumulated batch, so that gradient accumulation does not change the
-    gradients, and logged apart as `ce_loss`, `number_loss` and `number_token_loss`.
+    gradients, and logged apart as `ce_loss`, `number_loss`, `number_token_loss` and `color_loss`.
 
     Args:
         number_head_learning_rate: peak learning rate of the numeric head; that of the other weights by default.
             Published: ten times theirs.
+        fair_colors: the loss of colours; its collator has taken them out of the labels.
         number_token_loss_weight: of the `NumberTokenLoss` over the digits of a digit-text model; 0 is without it.
             The other arguments are those of `SFTTrainer`.
 
@@ -54,10 +56,12 @@ class SceneSFTTrainer(FiniteLossTrainer, WholeCheckpointTrainer, HubSFTTrainer):
         *args: Any,
         number_head_learning_rate: float | None = None,
         number_token_loss_weight: float = 0.0,
+        fair_colors: FairColors | None = None,
         **kwargs: Any,
     ) -> None:
         self.number_head_learning_rate = number_head_learning_rate
         self.number_token_loss_weight = number_token_loss_weight
+        self.fair_colors = fair_colors
         super().__init__(*args, **kwargs)
         self.add_callback(_EpochCallback(kwargs["data_collator"]))
         self.number_token_loss = self._make_number_token_loss()
@@ -92,7 +96,7 @@ class SceneSFTTrainer(FiniteLossTrainer, WholeCheckpointTrainer, HubSFTTrainer):
     def _batch_with_numbers(self) -> dict[str, Any]:
         for batch in self.get_train_dataloader():
             if (batch["labels"] == self._model_config.num_token_id).any():  # a scene may have no objects
-                return {name: batch[name] for name in batch if name != ROW_INDEX}
+                return {name: batch[name] for name in batch if name not in (ROW_INDEX, COLOR_SHAPES)}
         raise CommandError("there is no batch of training scenes with a number for the numeric head to learn from")
 
     def row_record(self, index: int) -> dict[str, Any]:
@@ -154,7 +158,8 @@ class SceneSFTTrainer(FiniteLossTrainer, WholeCheckpointTrainer, HubSFTTrainer):
         if model.training:
             counts = {"num_items_in_batch": num_items_in_batch, "number_loss_denominator": self._numbers_in_batch}
         kept = positions_with_labels(inputs["labels"])
-        outputs = model(**inputs, **counts, logits_to_keep=kept, use_cache=False)
+        asked = {name: value for name, value in inputs.items() if name != COLOR_SHAPES}
+        outputs = model(**asked, **counts, logits_to_keep=kept, use_cache=False)
         loss = outputs.loss
         parts = {"ce_loss": outputs.ce_loss, "number_loss": outputs.number_loss}
         if self.number_token_loss is not None:
@@ -163,6 +168,15 @@ class SceneSFTTrainer(FiniteLossTrainer, WholeCheckpointTrainer, HubSFTTrainer):
                 outputs.logits, inputs["labels"][:, -kept:], inputs["number_quantities"][:, -kept:], denominator
             )
             loss = loss + self.number_token_loss_weight * parts["number_token_loss"]
+        if self.fair_colors is not None:
+            words = counts.get("num_items_in_batch")
+            parts["color_loss"] = self.fair_colors.loss(
+                outputs.logits,
+                inputs["input_ids"][:, -kept:],
+                inputs[COLOR_SHAPES][:, -kept:],
+                (inputs["labels"] != IGNORE_INDEX).sum() if words is None else words,
+            )
+            loss = loss + parts["color_loss"]
         if model.training and self.args.average_tokens_across_devices and num_items_in_batch is not None:
             # The counts are of all devices, and data parallelism averages the gradients over them.
             loss = loss * self.accelerator.num_processes

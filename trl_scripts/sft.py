@@ -23,6 +23,7 @@ from trl import ModelConfig, SFTConfig, TrlParser
 
 from modeling_igllm import IGLLMForSceneProgram, IGLLMProcessor
 from trl_scripts.errors import CommandError, one_line
+from trl_scripts.fair_colors import FairColors
 from trl_scripts.feature_cache import CachedFeatures, cache_features
 from trl_scripts.fit_number_ranges import fit_number_ranges
 from trl_scripts.hub_trainer import prepare_push
@@ -35,7 +36,7 @@ from trl_scripts.lora import (
     write_grammar,
 )
 from trl_scripts.mirrored_rows import with_mirrored
-from trl_scripts.recolored_rows import with_fair_colors, with_recolored
+from trl_scripts.recolored_rows import with_recolored
 from trl_scripts.run_clock import RunClock
 from trl_scripts.scene_collator import SceneCollator, answer_lengths, row_scenes
 from trl_scripts.scene_rows import load_scene_rows
@@ -93,6 +94,7 @@ def train(
     last = training_arguments.resume_from_checkpoint or last_whole_checkpoint(output)
     check_and_note(used, train_rows, training_arguments, last)
     _prepare_model(model, processor, arguments, model_arguments, train_rows)
+    fair_colors = _fair_colors(train_rows, model, processor) if arguments.fair_colors else None
     train_rows, features = _what_is_read(arguments, training_arguments, train_rows, model, processor)
     origin = read_origin(used)
     trainer = SceneSFTTrainer(
@@ -102,10 +104,11 @@ def train(
         peft_config=lora_config(model, model_arguments, arguments.train_number_token, origin.base_commit),
         number_head_learning_rate=arguments.number_head_learning_rate,
         number_token_loss_weight=arguments.number_token_loss_weight,
+        fair_colors=fair_colors,
         train_dataset=train_rows,
         eval_dataset=eval_rows,
         processing_class=processor,
-        data_collator=_make_collator(arguments, training_arguments.seed, processor, features),
+        data_collator=_make_collator(arguments, training_arguments.seed, processor, features, fair_colors),
         callbacks=list(callbacks),
     )
     if features is not None:
@@ -178,10 +181,22 @@ def _leave_rows_to_collator(training_arguments: SFTConfig) -> None:
     training_arguments.dataset_kwargs = {"skip_prepare_dataset": True}
 
 
+def _fair_colors(rows: Dataset, model: IGLLMForSceneProgram, processor: IGLLMProcessor) -> FairColors:
+    """Of the colours that the rows' programs name: recoloured ones say any."""
+    if "recolored" in rows.column_names:
+        rows = rows.select([index for index, recolored in enumerate(rows["recolored"]) if not recolored])
+    return FairColors(row_scenes(rows), processor.tokenizer, model.config.text_config.vocab_size)
+
+
 def _make_collator(
-    arguments: SceneArguments, seed: int, processor: IGLLMProcessor, features: CachedFeatures | None
+    arguments: SceneArguments,
+    seed: int,
+    processor: IGLLMProcessor,
+    features: CachedFeatures | None,
+    fair_colors: FairColors | None,
 ) -> SceneCollator:
-    return SceneCollator(processor, features, arguments.shuffle_attributes, arguments.sample_synonyms, seed)
+    augmentation = (arguments.shuffle_attributes, arguments.sample_synonyms)
+    return SceneCollator(processor, features, *augmentation, seed, fair_colors)
 
 
 def _what_is_read(
@@ -220,7 +235,6 @@ def _load_train_rows(arguments: SceneArguments, seed: int) -> Dataset:
     limit, recolor = arguments.max_train_scenes, arguments.recolor
     rows = load_scene_rows(arguments.dataset, arguments.dataset_config, arguments.train_split, limit, masks=recolor)
     rows = with_recolored(rows, seed) if recolor else rows
-    rows = with_fair_colors(rows, seed) if arguments.fair_colors else rows
     return _with_index(with_mirrored(rows) if arguments.mirror else rows)
 
 

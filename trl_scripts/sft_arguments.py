@@ -36,9 +36,9 @@ _CHANGEABLE = {"dataset", "feature_cache", "eval_split", "max_eval_scenes"}
 class SceneArguments:
     """What is trained on what.
 
-    `recolor` adds every training scene once more in random colours, whose names are not asked for, `fair_colors` asks
-    for those of the shapes alone that have every colour (recolored_rows.py), `mirror` then adds the mirror image of
-    each scene (mirrored_rows.py); all three are for CLEVR's families.
+    `recolor` adds every training scene once more in random colours, whose names are not asked for (recolored_rows.py),
+    `mirror` then the mirror image of each (mirrored_rows.py), and with `fair_colors` a colour is told from those alone
+    that its shape has in these scenes (fair_colors.py); all three are for CLEVR's families.
     Scenes of `eval_split` are looked at if `eval_strategy` is not "no" (the default).
     `feature_cache` is a folder for the frozen tower's features (computed once; `feature_copies` differently augmented
     versions of every image); without it images go through the tower in every step. `number_head`, `scale_numbers`

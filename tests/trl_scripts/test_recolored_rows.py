@@ -26,7 +26,7 @@ from modeling_igllm.terminals import Terminal, encode_terminal
 from modeling_igllm.vocabulary import SPELLINGS
 from trl_scripts import recolored_rows
 from trl_scripts.errors import CommandError
-from trl_scripts.recolored_rows import COLOR_SHAPES, recolor_pixels, recolor_row, with_fair_colors, with_recolored
+from trl_scripts.recolored_rows import recolor_pixels, recolor_row, with_recolored
 from trl_scripts.scene_collator import SceneCollator
 
 CLEVR = "\n".join(
@@ -126,59 +126,22 @@ def test_a_rows_colors_depend_on_the_seed_and_its_number_alone() -> None:
     assert pixels[0] == pixels[1] and first["program"] == again["program"]
     assert pixels[0][2] != pixels[0][3], "two rows got the same colours"
     assert set(pixels[0][2:]).isdisjoint(pixels[2][2:])
-    assert first[COLOR_SHAPES][:] == [None, None, [], []] and first["program"][:2] == [CLEVR, CLEVR]
+    assert first["recolored"] == [False, False, True, True] and first["program"][:2] == [CLEVR, CLEVR]
     assert with_recolored(rows.select([0]), 0)[1]["program"] == first[2]["program"]
-
-
-def condition_a_rows(count: int) -> list[dict[str, Any]]:
-    """Spheres are red and gray, cubes gray alone."""
-    programs = [CLEVR, CLEVR.replace("red", "gray")]
-    return [flat_row(program=programs[number % 2]) for number in range(count)]
-
-
-def test_colors_are_asked_for_where_every_color_occurs_alone() -> None:
-    rows = condition_a_rows(80)
-    fair = with_fair_colors(Dataset.from_list(rows), 0)
-    assert fair[COLOR_SHAPES][:] == 80 * [["sphere"]]
-    found = [colors_of(program) for program in fair["program"]]
-    assert [sphere for sphere, _ in found] == [colors_of(row["program"])[0] for row in rows]
-    assert {cube for _, cube in found} == set(SPELLINGS["color"]), "a word of the others tells nothing"
-    assert fair["program"][:] == with_fair_colors(Dataset.from_list(rows), 0)["program"][:]
-    assert fair["program"][:] != with_fair_colors(Dataset.from_list(rows), 1)["program"][:]
-
-
-def test_recolored_rows_say_nothing_of_which_shapes_have_every_color() -> None:
-    fair = with_fair_colors(with_recolored(Dataset.from_list(condition_a_rows(40)), 0), 0)
-    assert fair[COLOR_SHAPES][:] == 40 * [["sphere"]] + 40 * [[]]
-
-
-def test_scenes_in_which_every_shape_lacks_a_color_are_refused() -> None:
-    with pytest.raises(
-        CommandError, match=r"every shape lacks a colour \(\{'cube': \['red'\], 'sphere': \['gray'\]\}\)"
-    ):
-        with_fair_colors(Dataset.from_list([flat_row()]), 0)
 
 
 def test_what_cannot_be_recolored_is_refused() -> None:
     with pytest.raises(CommandError, match="--ground-truth, or leave out --recolor"):
         recolor_row(flat_row(instance_mask=None), np.random.default_rng(0))
-    points = flat_row(program="add(x=0.5, y=0.5)")
-    with pytest.raises(CommandError, match="a Point2D has no colour and shape of CLEVR's: leave out --recolor"):
-        recolor_row(points, np.random.default_rng(0))
-    with pytest.raises(CommandError, match="a Point2D has no colour and shape of CLEVR's: leave out --recolor"):
-        with_fair_colors(Dataset.from_list([points]), 0)
+    with pytest.raises(CommandError, match="a Point2D cannot be recoloured"):
+        recolor_row(flat_row(program="add(x=0.5, y=0.5)"), np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("augmentation", [{}, {"shuffle_attributes": True, "sample_synonyms": True}])
-@pytest.mark.parametrize(("shapes", "nameless"), [([], ["red", "gray"]), (["sphere"], ["gray"])])
-def test_colors_without_names_are_no_labels(
-    processor: IGLLMProcessor, augmentation: dict[str, bool], shapes: list[str], nameless: list[str]
-) -> None:
+def test_colors_without_names_are_no_labels(processor: IGLLMProcessor, augmentation: dict[str, bool]) -> None:
     image = tiny.make_images(1)[0]
     rows = [
-        {"image": image, "program": CLEVR, "index": 0},
-        {"image": image, "program": CLEVR, "index": 0, COLOR_SHAPES: shapes},
-        {"image": image, "program": CLEVR, "index": 0, COLOR_SHAPES: None},
+        {"image": image, "program": CLEVR, "index": 0, "recolored": recolored} for recolored in (False, True, False)
     ]
     batch = SceneCollator(processor, **augmentation)(rows)
     labels, ids = batch["labels"], batch["input_ids"]
@@ -186,7 +149,7 @@ def test_colors_without_names_are_no_labels(
     is_answer[:, : len(processor.encode_prompt_text())] = False
     assert torch.equal(labels[[0, 2]] == IGNORE_INDEX, ~is_answer[[0, 2]])
     dropped = ids[1, is_answer[1] & (labels[1] == IGNORE_INDEX)].tolist()
-    spellings = [SPELLINGS["color"][color] for color in nameless]
+    spellings = [SPELLINGS["color"][color] for color in ("red", "gray")]
     expected = [
         [token for word in words for token in encode_terminal(Terminal("word", word), processor.tokenizer)]
         for words in itertools.product(*spellings)
