@@ -1,7 +1,6 @@
 """Processor of IG-LLM: image and scene program in, model inputs out, and generated tokens back to a scene."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from itertools import groupby
 from typing import Any
 
 import torch
@@ -140,7 +139,7 @@ class IGLLMProcessor(ProcessorMixin):
         self,
         images: Any | None,
         scenes: Sequence[SceneProgram],
-        not_asked: Sequence[Mapping[str, Collection[int]]] | None = None,
+        not_asked: Sequence[Collection[str]] | None = None,
         **augmentation: Any,
     ) -> BatchFeature:
         """Inputs and labels for training, right-padded.
@@ -149,9 +148,8 @@ class IGLLMProcessor(ProcessorMixin):
             images: Images, one for each scene, or None where cached image features take their place.
             scenes (`Sequence[SceneProgram]`): The answers; a single scene goes in as a list of one.
             not_asked (*optional*):
-                For each scene, an attribute -> the objects (of those that have it, the first is 0) whose word is in
-                the input and no label, because the image does not say it: `{"color": [0, 2]}` where the colours of two
-                objects have no names.
+                For each scene, attributes whose words are in the input and no labels, because the image does not say
+                them: `{"color"}` where an object's colour has no name.
             augmentation: `rng`, `shuffle_attributes` and `sample_synonyms` of `program_terminals`.
 
         Returns:
@@ -324,15 +322,11 @@ def _pad_right(
     }
 
 
-def _drop_labels(
-    labels: torch.Tensor, answers: list[EncodedTerminals], not_asked: Sequence[Mapping[str, Collection[int]]]
-) -> None:
-    """Take the words that are `not_asked` for out of `labels` (B, answer)."""
-    for row, answer, dropped in zip(labels, answers, not_asked, strict=True):
-        for name, objects in dropped.items():
-            runs = [list(run) for key, run in groupby(enumerate(answer.attributes), lambda at: at[1]) if key == name]
-            for number in objects:
-                row[[place for place, _ in runs[number]]] = IGNORE_INDEX
+def _drop_labels(labels: torch.Tensor, answers: list[EncodedTerminals], not_asked: Sequence[Collection[str]]) -> None:
+    """Take the words of each answer's `not_asked` attributes out of `labels` (B, answer)."""
+    for row, answer, names in zip(labels, answers, not_asked, strict=True):
+        is_dropped = [attribute in names for attribute in answer.attributes]
+        row[: len(is_dropped)][is_dropped] = IGNORE_INDEX
 
 
 IGLLMProcessor.register_for_auto_class()
