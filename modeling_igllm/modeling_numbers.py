@@ -25,7 +25,8 @@ class IGLLMOutput(LlavaCausalLMOutputWithPast):
         loss (`torch.Tensor`, scalar): `ce_loss + float_w * number_loss`; None without `labels`.
         ce_loss (`torch.Tensor`, scalar): Cross-entropy over the answer tokens, number tokens included.
         number_loss (`torch.Tensor`, scalar):
-            Mean loss of the numbers, in normalised units; None without a numeric head.
+            Mean loss of the numbers, in normalised units, those of rotations times `config.rotation_w`; None without
+            a numeric head.
         normalized_numbers (`torch.Tensor` (B, L), float32):
             The head's value at every position for which there are logits: position t holds that of token t + 1,
             should that be the number token. In normalised units (`number_ranges`). None without a numeric head.

@@ -29,6 +29,7 @@ from trl_scripts.image_augmentation import family_augmentation
 from trl_scripts.mirrored_rows import with_mirrored
 from trl_scripts.option_ranges import AT_LEAST_ONE, DECAY, POSITIVE, check_ranges
 from trl_scripts.run_clock import RunClock
+from trl_scripts.tiny_model import TOWER_FIELDS
 from trl_scripts.tower_dataset import TowerCollator, TowerDataset, check_shapes, load_tower_rows, scene_shapes
 from trl_scripts.tower_pretraining import SceneTowerForPreTraining, TowerPreTrainingConfig
 from trl_scripts.tower_scores import score_tower
@@ -49,7 +50,7 @@ _RANGES = {
     "ema_decay": DECAY,
 }
 # What the weights of a tower are for.
-_OF_WEIGHTS = ("image_size", "shapes", "color_supervision", "rgb_unit")
+_OF_WEIGHTS = (*TOWER_FIELDS, "shapes", "rgb_unit")
 # Where the scenes are, how long to train and what to score: of no weight that is there already.
 _CHANGEABLE = {"dataset", "minutes", "eval_dataset", "eval_config", "eval_splits"}
 
@@ -125,10 +126,10 @@ def train(arguments: TowerArguments, training_arguments: TrainingArguments) -> d
     shapes = scene_shapes(rows)
     for split, part in eval_rows.items():
         check_shapes(part, shapes, f"split {split!r} of {eval_source[0]!r}")
-    model = _begin_model(arguments, shapes)
     output = Path(str(training_arguments.output_dir))
-    make_output_folder(output)
     last = training_arguments.resume_from_checkpoint or last_whole_checkpoint(output)
+    model = _begin_model(arguments, shapes, None if last else arguments.tower)
+    make_output_folder(output)
     _check_and_note(arguments, training_arguments, rows, last)
     if arguments.mirror:
         rows = with_mirrored(rows)
@@ -163,8 +164,8 @@ def _check_and_note(
         note_arguments(output / ARGUMENTS_FILE, used)
 
 
-def _begin_model(arguments: TowerArguments, shapes: Sequence[str]) -> SceneTowerForPreTraining:
-    """A new tower, or one with the weights of the run that left the folder `--tower`."""
+def _begin_model(arguments: TowerArguments, shapes: Sequence[str], tower: str | None) -> SceneTowerForPreTraining:
+    """A new tower, or one with the weights of the run that left the folder `tower`."""
     config = TowerPreTrainingConfig(
         image_size=[arguments.image_height, arguments.image_width],
         color_supervision=arguments.color_supervision,
@@ -173,19 +174,19 @@ def _begin_model(arguments: TowerArguments, shapes: Sequence[str]) -> SceneTower
         rgb_unit=arguments.rgb_unit,
     )
     model = SceneTowerForPreTraining(config)
-    if arguments.tower is None:
+    if tower is None:
         return model
     try:
-        begun = SceneTowerForPreTraining.from_pretrained(arguments.tower)
+        begun = SceneTowerForPreTraining.from_pretrained(tower)
     except (OSError, ValueError) as error:
         raise CommandError(
-            f"cannot begin with {arguments.tower!r}: {one_line(error)} (--tower: output of pretrain_tower.py)"
+            f"cannot begin with {tower!r}: {one_line(error)} (--tower: output of pretrain_tower.py)"
         ) from error
     were, are = (json.loads(one.to_json_string(use_diff=False)) for one in (begun.config, config))
     for name in _OF_WEIGHTS:
         if were[name] != are[name]:
             raise CommandError(
-                f"{arguments.tower} was trained with {name}={were[name]}, not {are[name]}: begin with another --tower"
+                f"{tower} was trained with {name}={were[name]}, not {are[name]}: begin with another --tower"
             )
     model.load_state_dict(begun.state_dict())
     return model

@@ -111,18 +111,19 @@ def _check_masks_column(rows: Dataset, name: str) -> None:
 
 
 def _check_row(row: dict[str, Any], place: str) -> None:
-    image, program = row["image"], row["program"]
-    if image is None or program is None:
-        missing = "image" if image is None else "program"
+    program = row["program"]
+    if row["image"] is None or program is None:
+        missing = "image" if row["image"] is None else "program"
         raise CommandError(f"{place} has no {missing}: leave such rows out (clevr_rgb is for towers alone)")
-    size = _check_picture(image, f"the image of {place}")
+    image = _check_picture(row["image"], f"the image of {place}")
     if MASKS in row:
         if row[MASKS] is None:
             raise CommandError(f"{place} has no instance mask: build with --ground-truth, or leave out --recolor")
-        if (mask_size := _check_picture(row[MASKS], f"the instance mask of {place}")) != size:
+        mask = _check_picture(row[MASKS], f"the instance mask of {place}")
+        if mask.size != image.size or len(mask.getbands()) != 1:
             raise CommandError(
-                f"the instance mask of {place} is of {mask_size[0]}x{mask_size[1]} pixels, its image of "
-                f"{size[0]}x{size[1]}: {_REBUILD}"
+                f"the instance mask of {place} is of {mask.width}x{mask.height} pixels and {len(mask.getbands())} "
+                f"bands, not of {image.width}x{image.height} like its image and one: {_REBUILD}"
             )
     try:
         parse_program(program)
@@ -130,19 +131,18 @@ def _check_row(row: dict[str, Any], place: str) -> None:
         raise CommandError(f"the program of {place} is none: {error}; {_REBUILD}") from error
 
 
-def _check_picture(picture: dict[str, Any], name: str) -> tuple[int, int]:
-    """Read an image file to its end; width and height."""
+def _check_picture(picture: dict[str, Any], name: str) -> PillowImage.Image:
+    """Read an image file to its end; the closed image, for its size and bands."""
     try:
         source = picture["path"] if picture["bytes"] is None else io.BytesIO(picture["bytes"])
         with PillowImage.open(source, formats=IMAGE_FORMATS) as opened:
-            size = opened.size
             if opened.format == "PNG":
                 opened.verify()  # checksums: faster than decoding
             else:
                 opened.load()  # of other formats `verify` looks at the header alone
     except Exception as error:  # Pillow's readers fail in a dozen ways on damaged files
         raise CommandError(f"{name} is not readable ({one_line(error)}): {_REBUILD}") from error
-    return size
+    return opened
 
 
 def _damaged_shard(folder: Path) -> str:

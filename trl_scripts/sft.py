@@ -165,7 +165,15 @@ def _prepare_model(
     model_arguments: ModelConfig,
     train_rows: Dataset,
 ) -> None:
-    """Weights of the number loss, grammar of the training scenes, a frozen tower, and the way of attention."""
+    """Weights of the number loss, grammar of the training scenes, a frozen tower, and the way of attention.
+
+    Raises:
+        CommandError: for weights of the numeric head's loss where there is no such head.
+    """
+    weights = {"float_w": arguments.float_w, "rotation_w": arguments.rotation_w}
+    for name, weight in weights.items():
+        if weight is not None and model.config.number_head == "none":
+            raise CommandError(f"--{name} {weight} is for a numeric head, but the model writes digits: leave it out")
     if arguments.float_w is not None:
         model.config.float_w = arguments.float_w
     if arguments.rotation_w is not None:

@@ -54,7 +54,7 @@ class Bins:
     """A probability for each of `size` equal bins of [-1, 1], learned by cross-entropy.
 
     A target outside of the range goes to the nearest bin. The value is the mode of the histogram after smoothing
-    (`BINS_PER_REACH`), the standard deviation that of the histogram itself.
+    (`BINS_PER_REACH`), the standard deviation that of the histogram itself; neither has a gradient.
     """
 
     size: int
@@ -71,11 +71,10 @@ class Bins:
     def _smooth(self, probabilities: torch.Tensor) -> torch.Tensor:
         """(..., size) -> (..., size); nothing comes in from outside of the range."""
         reach = self.size // BINS_PER_REACH
-        smoothed = F.pad(probabilities, (2 * reach, 2 * reach))  # once: between the passes, ends would tie
+        smoothed = F.pad(probabilities.reshape(-1, self.size), (2 * reach, 2 * reach))  # once, or ends would tie
         for _ in range(2):  # twice over the same neighbours: their weights are like a roof
-            sums = F.pad(smoothed, (1, 0)).cumsum(-1)
-            smoothed = sums[..., 2 * reach + 1 :] - sums[..., : -2 * reach - 1]
-        return smoothed
+            smoothed = F.avg_pool1d(smoothed, 2 * reach + 1, stride=1)
+        return smoothed.reshape(probabilities.shape)
 
     def loss(self, parameters: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Cross-entropy of the bin of each target."""

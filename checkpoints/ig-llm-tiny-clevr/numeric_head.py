@@ -40,14 +40,15 @@ class BinLogits(NumericLinear):
     def smooth_weights(self) -> torch.Tensor:
         """Initial weights (bins, h): random sums of the `BIN_WAVES` longest cosines over the bins (DCT-II).
 
-        Weights of the same variance that are independent bin by bin tell a hidden state which bin is right, but not
-        on which side of the others: every bin has to be learned apart (`model_cards/experiments/attempts.md`).
+        With independent weights of the same variance a hidden state learns of each bin apart from its neighbours, and
+        numbers come later (`model_cards/experiments/attempts.md`).
         """
         waves = min(BIN_WAVES, self.out_features)
-        phases = math.pi * (torch.arange(self.out_features) + 0.5) / self.out_features
-        cosines = torch.cos(phases[:, None] * torch.arange(waves)) * math.sqrt(2 / waves)
-        amplitudes = torch.empty(waves, self.in_features).uniform_(-1, 1) / math.sqrt(self.in_features)
-        return cosines @ amplitudes
+        # float32 also where another type is the default, as while a model in bfloat16 is made.
+        phases = math.pi * (torch.arange(self.out_features, dtype=torch.float32) + 0.5) / self.out_features
+        cosines = torch.cos(phases[:, None] * torch.arange(waves, dtype=torch.float32)) * math.sqrt(2 / waves)
+        amplitudes = torch.empty(waves, self.in_features, dtype=torch.float32).uniform_(-1, 1)
+        return cosines @ amplitudes / math.sqrt(self.in_features)
 
 
 class NumericHead(Float32Module):
@@ -105,7 +106,7 @@ def number_loss(
     weights: torch.Tensor | None = None,
     denominator: torch.Tensor | int | None = None,
 ) -> torch.Tensor:
-    """Mean loss of the head over the number tokens of a batch (spec MODEL, "loss").
+    """Loss of the head over the number tokens of a batch, weighted, by their count (spec MODEL, "loss").
 
     Args:
         head (`NumericHead`): Knows how a true value is scored.

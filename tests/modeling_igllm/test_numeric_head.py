@@ -119,6 +119,17 @@ def test_neighbouring_bins_begin_with_like_weights_of_the_usual_variance() -> No
     assert BinLogits(8, 7).smooth_weights().isfinite().all()  # fewer bins than waves
 
 
+def test_smooth_weights_are_float32_where_another_type_is_the_default() -> None:
+    layer = BinLogits(16, 512)
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        weights = layer.smooth_weights()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert weights.dtype == torch.float32
+    assert not (weights[1:] == weights[:-1]).all(dim=1).any()
+
+
 @every_head
 def test_number_loss_without_numbers_is_zero_and_has_a_graph(variant: str) -> None:
     head = make_head(variant)

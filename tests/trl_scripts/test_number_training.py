@@ -148,9 +148,11 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("own_cache")
 def test_the_script_makes_the_head_that_is_asked_for(tmp_path: Path) -> None:
     numbers = {"number_head": "binned", "scale_numbers": True, "feed_numbers_back": True, "rotation": "quat"}
-    assert run_sft(tmp_path, tower=str(save_tower(tmp_path / "tower")), **numbers) == 0
+    weights = {"float_w": 0.5, "rotation_w": 4.0}
+    assert run_sft(tmp_path, tower=str(save_tower(tmp_path / "tower")), **numbers, **weights) == 0
     config = IGLLMConfig.from_pretrained(tmp_path / "out")
     assert config.number_head == "binned" and config.feed_numbers_back
+    assert (config.float_w, config.rotation_w) == (0.5, 4.0)
     rows = load_dataset(str(tmp_path / "scenes"), "clevr", split="train")
     assert config.number_ranges == fit_number_ranges(parse_program(program) for program in rows["program"])
     assert IGLLMProcessor.from_pretrained(tmp_path / "out").rotation == "quat"
@@ -164,6 +166,16 @@ def test_the_script_trains_digit_text_with_the_number_token_loss(tmp_path: Path)
     assert run_sft(tmp_path, tower=str(save_tower(tmp_path / "tower")), **switches) == 0
     state = json.loads((tmp_path / "out" / "trainer_state.json").read_text())
     assert any(entry.get("number_token_loss", 0) > 0 for entry in state["log_history"])
+
+
+@pytest.mark.usefixtures("own_cache")
+@pytest.mark.parametrize("name", ["float_w", "rotation_w"])
+def test_weights_of_a_head_that_is_not_there_are_refused(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_sft(tmp_path, tower=str(save_tower(tmp_path / "tower")), number_head="none", **{name: 2.0}) == 2
+    message = f"sft.py: --{name} 2.0 is for a numeric head, but the model writes digits: leave it out"
+    assert capsys.readouterr().err.strip().splitlines()[-1] == message
 
 
 def test_a_new_language_model_begins_at_unit_gain(tmp_path: Path) -> None:

@@ -58,6 +58,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "cannot write to FOLDER/base/config.json/out: [Errno 20] Not a directory: ",
     ),
     "a weight below 0": ({"float_w": -1.0}, "--float_w must be 0 or positive, got -1.0"),
+    "a weight of rotations below 0": ({"rotation_w": -1.0}, "--rotation_w must be 0 or positive, got -1.0"),
     "a digit weight below 0": (
         {"number_token_loss_weight": -0.5},
         "--number_token_loss_weight must be 0 or positive, got -0.5",

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -311,12 +312,25 @@ def test_a_run_begins_with_the_weights_of_another(
     assert json.loads((out / "tower_arguments.json").read_text())["tower"] == str(begun)
 
 
-def test_a_tower_of_other_colors_is_no_beginning(
+def test_a_tower_of_other_colors_or_layers_is_no_beginning(
     begun: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_script(monkeypatch, tmp_path / "out", "--tower", str(begun), "--color_supervision", "rgb") == 2
     message = f"{begun} was trained with color_supervision=name, not rgb: begin with another --tower"
     assert message in capsys.readouterr().err
+    make_tower(image_size=[40, 64], stem_channels=2, shapes=list(SHAPES)).save_pretrained(tmp_path / "narrow")
+    assert run_script(monkeypatch, tmp_path / "out", "--tower", str(tmp_path / "narrow")) == 2
+    assert "narrow was trained with stem_channels=2, not 48" in capsys.readouterr().err
+
+
+def test_a_run_goes_on_without_the_one_that_it_began_with(
+    begun: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, out = tmp_path / "first", tmp_path / "out"
+    shutil.copytree(begun, first)
+    assert run_script(monkeypatch, out, "--tower", str(first)) == 0
+    shutil.rmtree(first)
+    assert run_script(monkeypatch, out, "--tower", str(first), "--max_steps", "4") == 0
 
 
 def test_the_script_trains_scores_and_exports_the_average(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from .recipe import Curve, Recipe
 from .scoring import score
 from .trained import Trained
 
-_LOSSES = ("loss", "ce_loss", "number_loss", "number_token_loss")
+_LOSSES = ("loss", "ce_loss", "number_loss", "number_token_loss", "color_loss")
 
 
 def train_sft(run: Run, recipe: Recipe, folders: Folders) -> Trained:
