@@ -8,8 +8,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from modeling_igllm import SceneObject
-
 from .clevr_sampler import CONDITION_A, CONDITION_B, sample_clevr_scene
 from .palette import RGB, named_color, srgb_to_linear
 from .random_streams import scene_stream
@@ -31,7 +29,8 @@ def sample_clevr_rgb_scene(family: str, split: str, seed: int, index: int) -> Sa
     scene = sample_clevr_scene(family, split, seed, index)
     # A stream of their own: the scene's has been used for the places.
     (rng,) = scene_stream(family, split, seed, index, scene.attempt).spawn(1)
-    return replace(scene, rgbs=tuple(draw_color(rng, item) for item in scene.objects))
+    rgbs = (draw_color(rng, held_out_colors(str(item.attributes()["shape"]))) for item in scene.objects)
+    return replace(scene, rgbs=tuple(rgbs))
 
 
 def held_out_colors(shape: str) -> np.ndarray:
@@ -40,11 +39,10 @@ def held_out_colors(shape: str) -> np.ndarray:
     return np.array([named_color(name) for name in sorted(names)]).reshape(-1, 3)
 
 
-def draw_color(rng: np.random.Generator, item: SceneObject) -> RGB:
-    """Draw a colour for an object, linear RGB; what is near one that is held out of its shape is drawn again."""
-    shape = str(item.attributes()["shape"])
+def draw_color(rng: np.random.Generator, held_out: np.ndarray) -> RGB:
+    """Draw a colour, linear RGB; what is near one of `held_out` (n, 3) is drawn again."""
     while True:
         color = srgb_to_linear(rng.uniform(size=3))
-        if (np.linalg.norm(held_out_colors(shape) - color, axis=1) > HELD_OUT_RADIUS).all():
+        if (np.linalg.norm(held_out - color, axis=1) > HELD_OUT_RADIUS).all():
             red, green, blue = color.tolist()
             return red, green, blue

@@ -1,9 +1,10 @@
 """CLEVR scenes with every object in another colour: pictures in which a colour says nothing about a shape.
 
 A model that begins untrained and reads CLEVR-CoGenT's condition A takes a colour for a shape (`clevr_cogent`). Here
-the objects of a built picture get random colours, each shape as `clevr_rgb` draws them: none near a colour that only
-condition B gives it. Such colours have no names. The program of a recoloured row therefore says any word of the
-palette for each object, and training does not ask for it (`SceneCollator`); all else is asked for and true.
+the objects of a built picture get random colours, as `clevr_rgb` draws them, but none near a colour that condition B
+alone gives to any shape: it would say of a shape which one it is not. Such colours have no names. The program of a
+recoloured row therefore says any word of the palette for each object, and training does not ask for it
+(`SceneCollator`); all else is asked for and true.
 """
 
 from dataclasses import replace
@@ -13,16 +14,16 @@ import numpy as np
 from datasets import Dataset, concatenate_datasets
 from PIL import Image
 
-from dataset_builders.clevr_rgb import draw_color
+from dataset_builders.clevr_rgb import draw_color, held_out_colors
 from dataset_builders.palette import RGB, named_color, srgb_to_linear
 from modeling_igllm import ClevrObject, SceneProgram, format_program, parse_program
-from modeling_igllm.vocabulary import SPELLINGS
+from modeling_igllm.vocabulary import COLORS, SHAPES
 
 from .errors import CommandError
 
 # Of 1, red and blue of a gray: below it a body colour and white are told apart by rounding errors alone.
 _GRAY = 0.05
-_COLORS = tuple(SPELLINGS["color"])
+_HELD_OUT = np.concatenate([held_out_colors(shape) for shape in SHAPES])
 
 
 def with_recolored(rows: Dataset, seed: int) -> Dataset:
@@ -65,8 +66,8 @@ def recolor_row(row: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]
                 f"a {type(item).__name__} cannot be recoloured, only CLEVR's objects: leave out --recolor"
             )
         inside = mask == number
-        linear[inside] = recolor_pixels(linear[inside], named_color(item.color), draw_color(rng, item))
-        objects.append(replace(item, color=_COLORS[rng.integers(len(_COLORS))]))
+        linear[inside] = recolor_pixels(linear[inside], named_color(item.color), draw_color(rng, _HELD_OUT))
+        objects.append(replace(item, color=COLORS[rng.integers(len(COLORS))]))
     image = Image.fromarray((_linear_to_srgb(linear) * 255).round().astype(np.uint8))
     return {**row, "image": image, "program": format_program(SceneProgram(tuple(objects)))}
 

@@ -9,7 +9,7 @@ from datasets import Dataset
 
 from modeling_igllm import IGLLMProcessor, SceneProgram, parse_program
 
-from .fair_colors import COLOR_SHAPES, FairColors
+from .fair_pairs import PRIOR_ROWS, FairPairs
 from .feature_cache import CachedFeatures
 
 
@@ -38,7 +38,7 @@ class SceneCollator:
         features: cached tower features, for rows without an image; a random one of the copies is taken by `index`.
         shuffle_attributes, sample_synonyms: augmentation of the program text; rows need an `index` then.
         seed: of the choices made here.
-        fair_colors: takes colours out of the labels, for a loss of its own.
+        fair_pairs: takes colours and shapes out of the labels, for a loss of its own.
     """
 
     def __init__(
@@ -48,13 +48,13 @@ class SceneCollator:
         shuffle_attributes: bool = False,
         sample_synonyms: bool = False,
         seed: int = 0,
-        fair_colors: FairColors | None = None,
+        fair_pairs: FairPairs | None = None,
     ) -> None:
         self.processor = processor
         self.features = features
         self.augmentation = {"shuffle_attributes": shuffle_attributes, "sample_synonyms": sample_synonyms}
         self.seed = seed
-        self.fair_colors = fair_colors
+        self.fair_pairs = fair_pairs
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # also with workers that outlive an epoch
 
     def set_epoch(self, epoch: int) -> None:
@@ -69,8 +69,8 @@ class SceneCollator:
         rng = self._generator([row["index"] for row in rows]) if draws else None
         not_asked = [_NAMELESS if row.get("recolored") else () for row in rows]
         batch = dict(self.processor.encode_training(images, scenes, not_asked, rng=rng, **self.augmentation))
-        if self.fair_colors is not None:
-            batch["labels"], batch[COLOR_SHAPES] = self.fair_colors.take_out(batch["labels"], scenes)
+        if self.fair_pairs is not None:
+            batch["labels"], batch[PRIOR_ROWS] = self.fair_pairs.take_out(batch["labels"], scenes)
         if images is None:
             if self.features is None:
                 raise ValueError(f"rows have no image and there are no cached features; columns: {list(rows[0])}")

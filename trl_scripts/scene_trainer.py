@@ -20,7 +20,7 @@ from modeling_igllm import IGLLMConfig, IGLLMForSceneProgram, IGLLMProcessor
 from modeling_igllm.processing_igllm import IGNORE_INDEX
 
 from .errors import CommandError
-from .fair_colors import COLOR_SHAPES, FairColors
+from .fair_pairs import PRIOR_ROWS, FairPairs
 from .finite_loss import ROW_INDEX, FiniteLossTrainer
 from .hub_trainer import HubSFTTrainer
 from .length_sampler import StepwiseLengthSampler
@@ -33,12 +33,12 @@ class SceneSFTTrainer(FiniteLossTrainer, WholeCheckpointTrainer, HubSFTTrainer):
     """`SFTTrainer` that trains on `IGLLMForSceneProgram`'s own loss, cross-entropy + float_w * number loss.
 
     All parts are averaged over the whole accumulated batch, so that gradient accumulation does not change the
-    gradients, and logged apart as `ce_loss`, `number_loss`, `number_token_loss` and `color_loss`.
+    gradients, and logged apart as `ce_loss`, `number_loss`, `number_token_loss` and `pair_loss`.
 
     Args:
         number_head_learning_rate: peak learning rate of the numeric head; that of the other weights by default.
             Published: ten times theirs.
-        fair_colors: the loss of colours; its collator has taken them out of the labels.
+        fair_pairs: the loss of colours and shapes; its collator has taken them out of the labels.
         number_token_loss_weight: of the `NumberTokenLoss` over the digits of a digit-text model; 0 is without it.
             The other arguments are those of `SFTTrainer`.
 
@@ -56,12 +56,12 @@ class SceneSFTTrainer(FiniteLossTrainer, WholeCheckpointTrainer, HubSFTTrainer):
         *args: Any,
         number_head_learning_rate: float | None = None,
         number_token_loss_weight: float = 0.0,
-        fair_colors: FairColors | None = None,
+        fair_pairs: FairPairs | None = None,
         **kwargs: Any,
     ) -> None:
         self.number_head_learning_rate = number_head_learning_rate
         self.number_token_loss_weight = number_token_loss_weight
-        self.fair_colors = fair_colors
+        self.fair_pairs = fair_pairs
         super().__init__(*args, **kwargs)
         self.add_callback(_EpochCallback(kwargs["data_collator"]))
         self.number_token_loss = self._make_number_token_loss()
@@ -96,7 +96,7 @@ class SceneSFTTrainer(FiniteLossTrainer, WholeCheckpointTrainer, HubSFTTrainer):
     def _batch_with_numbers(self) -> dict[str, Any]:
         for batch in self.get_train_dataloader():
             if (batch["labels"] == self._model_config.num_token_id).any():  # a scene may have no objects
-                return {name: batch[name] for name in batch if name not in (ROW_INDEX, COLOR_SHAPES)}
+                return {name: batch[name] for name in batch if name not in (ROW_INDEX, PRIOR_ROWS)}
         raise CommandError("there is no batch of training scenes with a number for the numeric head to learn from")
 
     def row_record(self, index: int) -> dict[str, Any]:
@@ -158,7 +158,7 @@ class SceneSFTTrainer(FiniteLossTrainer, WholeCheckpointTrainer, HubSFTTrainer):
         if model.training:
             counts = {"num_items_in_batch": num_items_in_batch, "number_loss_denominator": self._numbers_in_batch}
         kept = positions_with_labels(inputs["labels"])
-        asked = {name: value for name, value in inputs.items() if name != COLOR_SHAPES}
+        asked = {name: value for name, value in inputs.items() if name != PRIOR_ROWS}
         outputs = model(**asked, **counts, logits_to_keep=kept, use_cache=False)
         loss = outputs.loss
         parts = {"ce_loss": outputs.ce_loss, "number_loss": outputs.number_loss}
@@ -168,15 +168,15 @@ class SceneSFTTrainer(FiniteLossTrainer, WholeCheckpointTrainer, HubSFTTrainer):
                 outputs.logits, inputs["labels"][:, -kept:], inputs["number_quantities"][:, -kept:], denominator
             )
             loss = loss + self.number_token_loss_weight * parts["number_token_loss"]
-        if self.fair_colors is not None:
+        if self.fair_pairs is not None:
             words = counts.get("num_items_in_batch")
-            parts["color_loss"] = self.fair_colors.loss(
+            parts["pair_loss"] = self.fair_pairs.loss(
                 outputs.logits,
                 inputs["input_ids"][:, -kept:],
-                inputs[COLOR_SHAPES][:, -kept:],
+                inputs[PRIOR_ROWS][:, -kept:],
                 (inputs["labels"] != IGNORE_INDEX).sum() if words is None else words,
             )
-            loss = loss + parts["color_loss"]
+            loss = loss + parts["pair_loss"]
         if model.training and self.args.average_tokens_across_devices and num_items_in_batch is not None:
             # The counts are of all devices, and data parallelism averages the gradients over them.
             loss = loss * self.accelerator.num_processes

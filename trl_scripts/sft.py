@@ -23,7 +23,7 @@ from trl import ModelConfig, SFTConfig, TrlParser
 
 from modeling_igllm import IGLLMForSceneProgram, IGLLMProcessor
 from trl_scripts.errors import CommandError, one_line
-from trl_scripts.fair_colors import FairColors
+from trl_scripts.fair_pairs import FairPairs
 from trl_scripts.feature_cache import CachedFeatures, cache_features
 from trl_scripts.fit_number_ranges import fit_number_ranges
 from trl_scripts.hub_trainer import prepare_push
@@ -94,7 +94,7 @@ def train(
     last = training_arguments.resume_from_checkpoint or last_whole_checkpoint(output)
     check_and_note(used, train_rows, training_arguments, last)
     _prepare_model(model, processor, arguments, model_arguments, train_rows)
-    fair_colors = _fair_colors(train_rows, model, processor) if arguments.fair_colors else None
+    fair_pairs = _fair_pairs(train_rows, model, processor) if arguments.fair_pairs else None
     train_rows, features = _what_is_read(arguments, training_arguments, train_rows, model, processor)
     origin = read_origin(used)
     trainer = SceneSFTTrainer(
@@ -104,11 +104,11 @@ def train(
         peft_config=lora_config(model, model_arguments, arguments.train_number_token, origin.base_commit),
         number_head_learning_rate=arguments.number_head_learning_rate,
         number_token_loss_weight=arguments.number_token_loss_weight,
-        fair_colors=fair_colors,
+        fair_pairs=fair_pairs,
         train_dataset=train_rows,
         eval_dataset=eval_rows,
         processing_class=processor,
-        data_collator=_make_collator(arguments, training_arguments.seed, processor, features, fair_colors),
+        data_collator=_make_collator(arguments, training_arguments.seed, processor, features, fair_pairs),
         callbacks=list(callbacks),
     )
     if features is not None:
@@ -189,11 +189,11 @@ def _leave_rows_to_collator(training_arguments: SFTConfig) -> None:
     training_arguments.dataset_kwargs = {"skip_prepare_dataset": True}
 
 
-def _fair_colors(rows: Dataset, model: IGLLMForSceneProgram, processor: IGLLMProcessor) -> FairColors:
-    """Of the colours that the rows' programs name: recoloured ones say any."""
+def _fair_pairs(rows: Dataset, model: IGLLMForSceneProgram, processor: IGLLMProcessor) -> FairPairs:
+    """Of what goes together in the rows as they were built: recoloured ones name any colour."""
     if "recolored" in rows.column_names:
         rows = rows.select([index for index, recolored in enumerate(rows["recolored"]) if not recolored])
-    return FairColors(row_scenes(rows), processor.tokenizer, model.config.text_config.vocab_size)
+    return FairPairs(row_scenes(rows), processor.tokenizer, model.config.text_config.vocab_size)
 
 
 def _make_collator(
@@ -201,10 +201,10 @@ def _make_collator(
     seed: int,
     processor: IGLLMProcessor,
     features: CachedFeatures | None,
-    fair_colors: FairColors | None,
+    fair_pairs: FairPairs | None,
 ) -> SceneCollator:
     augmentation = (arguments.shuffle_attributes, arguments.sample_synonyms)
-    return SceneCollator(processor, features, *augmentation, seed, fair_colors)
+    return SceneCollator(processor, features, *augmentation, seed, fair_pairs)
 
 
 def _what_is_read(

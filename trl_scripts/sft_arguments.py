@@ -37,8 +37,8 @@ class SceneArguments:
     """What is trained on what.
 
     `recolor` adds every training scene once more in random colours, whose names are not asked for (recolored_rows.py),
-    `mirror` then the mirror image of each (mirrored_rows.py), and with `fair_colors` a colour is told from those alone
-    that its shape has in these scenes (fair_colors.py); all three are for CLEVR's families.
+    `mirror` then the mirror image of each (mirrored_rows.py), and with `fair_pairs` colours and shapes are told from
+    those alone that the object's shape or colour has in these scenes (fair_pairs.py); these are for CLEVR's families.
     Scenes of `eval_split` are looked at if `eval_strategy` is not "no" (the default).
     `feature_cache` is a folder for the frozen tower's features (computed once; `feature_copies` differently augmented
     versions of every image); without it images go through the tower in every step. `number_head`, `scale_numbers`
@@ -59,7 +59,7 @@ class SceneArguments:
     eval_split: str = "val_id"
     max_train_scenes: int | None = None
     recolor: bool = False
-    fair_colors: bool = False
+    fair_pairs: bool = False
     mirror: bool = False
     max_eval_scenes: int | None = 200
     number_head: NumberHead = "tanh_mlp_gelu"
@@ -88,6 +88,8 @@ class SceneArguments:
                 f"--feature_copies {self.feature_copies} are copies in the cache: give the folder of one "
                 "(--feature_cache), or --feature_copies 1"
             )
+        if self.fair_pairs and self.sample_synonyms:
+            raise CommandError("--fair_pairs knows each colour and shape by one word: leave out --sample_synonyms")
 
 
 def used_settings(

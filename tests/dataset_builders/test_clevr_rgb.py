@@ -60,8 +60,7 @@ def test_held_out_colours_are_those_of_condition_b() -> None:
 @pytest.mark.parametrize("shape", ["cube", "cylinder"])
 def test_nothing_of_condition_b_is_drawn(shape: str) -> None:
     rng = np.random.default_rng(0)
-    item = ClevrObject("large", "gray", "rubber", shape, (0.0, 0.0, 0.7))
-    colors = np.array([draw_color(rng, item) for _ in range(2000)])
+    colors = np.array([draw_color(rng, held_out_colors(shape)) for _ in range(2000)])
     distances = np.linalg.norm(colors[:, None] - held_out_colors(shape), axis=-1)
     assert HELD_OUT_RADIUS < distances.min() < 1.1 * HELD_OUT_RADIUS
 

@@ -14,7 +14,7 @@ from trl import SFTConfig
 
 from modeling_igllm import IGLLMProcessor, format_program
 from trl_scripts.errors import CommandError
-from trl_scripts.fair_colors import FairColors
+from trl_scripts.fair_pairs import FairPairs
 from trl_scripts.scene_collator import SceneCollator
 from trl_scripts.scene_trainer import SceneSFTTrainer, check_number_head_learns
 
@@ -32,7 +32,7 @@ def make_trainer(
     number_head: str = "tanh_mlp_gelu",
     model_fields: dict[str, Any] | None = None,
     number_token_loss_weight: float = 0.0,
-    fair_colors: FairColors | None = None,
+    fair_pairs: FairPairs | None = None,
     **overrides: Any,
 ) -> SceneSFTTrainer:
     """A trainer of a random tiny model that takes plain gradient steps."""
@@ -62,15 +62,15 @@ def make_trainer(
         args=SFTConfig(**arguments | overrides),
         train_dataset=make_rows(),
         processing_class=processor,
-        data_collator=SceneCollator(processor, fair_colors=fair_colors),
+        data_collator=SceneCollator(processor, fair_pairs=fair_pairs),
         number_token_loss_weight=number_token_loss_weight,
-        fair_colors=fair_colors,
+        fair_pairs=fair_pairs,
     )
 
 
-def make_fair_colors(processor: IGLLMProcessor) -> FairColors:
+def make_fair_pairs(processor: IGLLMProcessor) -> FairPairs:
     """Of the scenes of `make_rows`."""
-    return FairColors((tiny.SHORT_SCENE, tiny.LONG_SCENE), processor.tokenizer, len(processor.tokenizer))
+    return FairPairs((tiny.SHORT_SCENE, tiny.LONG_SCENE), processor.tokenizer, len(processor.tokenizer))
 
 
 def test_scenes_without_objects_are_trained_on(processor: IGLLMProcessor, tmp_path: Path) -> None:
@@ -91,10 +91,10 @@ def test_gradient_accumulation_does_not_change_the_step(
     processor: IGLLMProcessor, tmp_path: Path, is_fair: bool
 ) -> None:
     # The rows hold different numbers of tokens and numbers: a mean of means would differ.
-    fair = make_fair_colors(processor) if is_fair else None
-    whole = make_trainer(processor, tmp_path, fair_colors=fair, per_device_train_batch_size=8)
+    fair = make_fair_pairs(processor) if is_fair else None
+    whole = make_trainer(processor, tmp_path, fair_pairs=fair, per_device_train_batch_size=8)
     parts = make_trainer(
-        processor, tmp_path, fair_colors=fair, per_device_train_batch_size=2, gradient_accumulation_steps=4
+        processor, tmp_path, fair_pairs=fair, per_device_train_batch_size=2, gradient_accumulation_steps=4
     )
     before = {name: value.detach().clone() for name, value in whole.model.named_parameters()}
     whole.train()
@@ -124,15 +124,15 @@ def test_both_parts_of_the_loss_are_logged(processor: IGLLMProcessor, tmp_path: 
 
 
 def test_the_loss_of_colors_is_a_part_in_training_and_evaluation(processor: IGLLMProcessor, tmp_path: Path) -> None:
-    trainer = make_trainer(processor, tmp_path, fair_colors=make_fair_colors(processor))
+    trainer = make_trainer(processor, tmp_path, fair_pairs=make_fair_pairs(processor))
     trainer.train()
     logs = next(entry for entry in trainer.state.log_history if "loss" in entry)
-    assert logs["color_loss"] > 0
-    assert logs["loss"] == pytest.approx(logs["ce_loss"] + logs["number_loss"] + logs["color_loss"], rel=1e-3)
+    assert logs["pair_loss"] > 0
+    assert logs["loss"] == pytest.approx(logs["ce_loss"] + logs["number_loss"] + logs["pair_loss"], rel=1e-3)
     red = format_program(tiny.SHORT_SCENE).replace("color='blue'", "color='red'")
     assert "color='red'" in red
     unseen = make_rows().select([0]).remove_columns("program").add_column("program", [red])
-    assert 0 < trainer.evaluate(unseen)["eval_color_loss"] < math.inf
+    assert 0 < trainer.evaluate(unseen)["eval_pair_loss"] < math.inf
 
 
 def test_logged_parts_do_not_depend_on_accumulation(processor: IGLLMProcessor, tmp_path: Path) -> None:

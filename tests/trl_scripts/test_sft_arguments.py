@@ -77,6 +77,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "no copies": ({"feature_cache": "FOLDER/features", "feature_copies": 0}, "must be at least 1, got 0"),
     "copies without a cache": ({"feature_copies": 2}, "--feature_copies 2 are copies in the cache: give the folder"),
+    "pairs by several words": ({"fair_pairs": True, "sample_synonyms": True}, "leave out --sample_synonyms"),
     "an unknown head": (
         {"number_head": "gausian"},
         "--number_head must be one of none, linear, tanh_mlp_gelu, binned, gaussian, mixture, got 'gausian'",
