@@ -11,6 +11,7 @@ from transformers.modeling_outputs import ModelOutput
 from .answer_rows import Sampling
 from .drafting import Drafter
 from .grammar_automaton import GrammarAutomaton, ProgramCursor
+from .image_views import NUM_VIEWS, shifted_views
 from .scene_decoding import SceneDecodeOutput, SceneDecoder
 from .scene_grammar import SceneGrammar
 
@@ -31,6 +32,7 @@ _SCENE_ARGUMENTS = frozenset(
         "temperature",
         "generator",
         "draft_choices",
+        "view_shift",
     )
 )
 CUSTOM_GENERATE_FILE = "custom_generate/generate.py"
@@ -141,11 +143,12 @@ class GrammarGenerationMixin:
         temperature: float = 1.0,
         generator: torch.Generator | None = None,
         draft_choices: int | None = None,
+        view_shift: int | None = None,
     ) -> SceneDecodeOutput:
         """Write one scene program for each prompt; it parses whatever the weights, the image and the temperature.
 
-        Greedy results equal those of `generate` with a [`GrammarLogitsProcessor`], token for token. Needs an attention
-        that takes a mask with holes: one of `MASKED_ATTENTIONS`.
+        Without `view_shift`, greedy results equal those of `generate` with a [`GrammarLogitsProcessor`], token for
+        token. Needs an attention that takes a mask with holes: one of `MASKED_ATTENTIONS`.
 
         Args:
             input_ids (`torch.LongTensor` (B, L)): Prompts, left-padded, as from `processor.encode_prompt`.
@@ -163,12 +166,15 @@ class GrammarGenerationMixin:
                 rows of a batch share the generator and draw from it in the order in which they come to choose. A
                 model with `config.feed_numbers_back` makes no guesses, whatever is given: what follows a number
                 depends on it, and each number takes a pass.
+            view_shift (`int`, *optional*):
+                Pixels by which four more views of each image are shifted; every answer is then the mean over the five
+                (`image_views.py`), for up to five times the work. 0: the image alone. By default `config.view_shift`.
 
         Raises:
             `ValueError`: If the checkpoint has no grammar, the images are not one of the two, there is no prompt,
                 prompts end with padding, `max_new_tokens` does not hold an empty program, logits or numbers are not
-                finite, the attention is another one, layers are of another kind or slide too soon, or the model is in
-                training with gradient checkpointing.
+                finite, the attention is another one, layers are of another kind or slide too soon, the model is in
+                training with gradient checkpointing, or `view_shift` is negative or not 0 with `image_features`.
         """
         self._check_cache_can_be_masked()
         if (pixel_values is None) == (image_features is None):
@@ -183,13 +189,30 @@ class GrammarGenerationMixin:
         if max_new_tokens is None:
             max_new_tokens = self._own_max_new_tokens
         automaton = self.grammar_automaton
-        drafter = Drafter.for_batch(automaton, len(input_ids))
+        images, num_views = self._view(pixel_values, image_features, view_shift)
+        drafter = Drafter.for_batch(automaton, len(input_ids) * num_views)
         if draft_choices is not None:
             drafter = Drafter(automaton, draft_choices, expect_objects=False)
         sampling = Sampling(do_sample, temperature, generator)
-        decoder = SceneDecoder(self, automaton, sampling, max_new_tokens, drafter)
-        images = {"pixel_values": pixel_values} if image_features is None else {"image_features": image_features}
+        decoder = SceneDecoder(self, automaton, sampling, max_new_tokens, drafter, num_views)
         return decoder.decode(input_ids, attention_mask, **images)
+
+    def _view(
+        self, pixel_values: torch.Tensor | None, image_features: torch.Tensor | None, view_shift: int | None
+    ) -> tuple[dict[str, torch.Tensor], int]:
+        """The images as for `forward`, with all of their views, and how many views of each these are."""
+        shift: int = self.config.view_shift if view_shift is None else view_shift
+        if shift < 0:
+            raise ValueError(f"view_shift must be 0 or a number of pixels, got {shift}.")
+        if pixel_values is not None and shift:
+            return {"pixel_values": shifted_views(pixel_values, shift)}, NUM_VIEWS
+        if shift:
+            raise ValueError(
+                f"generate_scene shifts pictures by view_shift={shift} pixels, and image_features are of the picture "
+                "as it is: pass pixel_values, or view_shift=0."
+            )
+        images = {"pixel_values": pixel_values, "image_features": image_features}
+        return {name: tensor for name, tensor in images.items() if tensor is not None}, 1
 
     @property
     def _own_max_new_tokens(self) -> int:

@@ -138,9 +138,22 @@ def _add_model_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu", help="cpu, cuda, mps, … (default: cpu)")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
     parser.add_argument("--batch-size", type=_positive, default=16)
-    parser.add_argument(
+    decoding = parser.add_mutually_exclusive_group()
+    decoding.add_argument(
         "--no-grammar", action="store_true", help="decode freely by transformers' generate: answers may be no programs"
     )
+    decoding.add_argument(
+        "--view-shift",
+        type=_count,
+        metavar="PIXELS",
+        help="also read each picture shifted by as many pixels each way, and average; 0: once (default: the model's)",
+    )
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
+    return int(text)
 
 
 def _positive(text: str) -> int:

@@ -28,7 +28,9 @@ def run_evaluate(parsed: argparse.Namespace) -> int:
     """Print a table of scores and, with --out, write them as JSON; those of pictures afterwards."""
     rows = load_scene_rows(parsed.dataset, parsed.config, parsed.split)
     cameras = _load_what_else_is_needed(parsed, [parse_program(text) for text in rows["program"]])
-    predictor = Predictor.load(parsed.model, parsed.revision, parsed.device, parsed.dtype, not parsed.no_grammar)
+    predictor = Predictor.load(
+        parsed.model, parsed.revision, parsed.device, parsed.dtype, not parsed.no_grammar, parsed.view_shift
+    )
     predictions, measured = evaluate_rows(predictor, rows, parsed.split, parsed.batch_size)
     scores = measured.pop("scores")
     if cameras is not None:
@@ -74,8 +76,8 @@ def evaluate_rows(
     """Predict and score rows of `split`, or of a slice of it.
 
     Returns:
-        The predictions, and what was measured: `scenes`, `grammar`, `truncated` (answers that a limit ended, named
-        on standard error), `seconds_per_image` and `scores`, which may be NaN.
+        The predictions, and what was measured: `scenes`, `grammar`, `view_shift`, `truncated` (answers that a limit
+        ended, named on standard error), `seconds_per_image` and `scores`, which may be NaN.
     """
     start = time.monotonic()
     predictions = predict_rows(predictor, rows, batch_size)
@@ -87,6 +89,7 @@ def evaluate_rows(
     return predictions, {
         "scenes": len(rows),
         "grammar": predictor.use_grammar,
+        "view_shift": predictor.view_shift,
         "truncated": truncated,
         "seconds_per_image": seconds / len(rows),
         "scores": score_texts(texts, list(rows["program"]), split),

@@ -31,15 +31,21 @@ class Predictor:
 
     @classmethod
     def load(
-        cls, source: str, revision: str | None, device: str, dtype: str | None, use_grammar: bool = True
+        cls,
+        source: str,
+        revision: str | None,
+        device: str,
+        dtype: str | None,
+        use_grammar: bool = True,
+        view_shift: int | None = None,
     ) -> "Predictor":
         """Load a checkpoint as `load_checkpoint` does; `dtype` is a word of its `from_pretrained`.
 
         A checkpoint without a grammar is decoded freely whatever `use_grammar` says, and a line on standard error
-        says so.
+        says so. `view_shift` takes the place of `config.view_shift`.
 
         Raises:
-            CommandError: as `load_checkpoint`, or if the device does not exist.
+            CommandError: as `load_checkpoint`, if the device does not exist, or for a `view_shift` without a grammar.
         """
         check_device(device)
         model, processor = load_checkpoint(source, revision or "main", dtype=dtype)
@@ -50,7 +56,17 @@ class Predictor:
                 "To give it one: model.set_grammar(processor.make_grammar(training_scenes)), then save the model",
                 file=sys.stderr,
             )
-        return cls(model.eval(), processor, use_grammar and model.config.grammar is not None)
+        use_grammar = use_grammar and model.config.grammar is not None
+        if view_shift is not None:
+            if view_shift and not use_grammar:
+                raise CommandError(f"--view-shift {view_shift} needs decoding by a grammar: leave it out")
+            model.config.view_shift = view_shift
+        return cls(model.eval(), processor, use_grammar)
+
+    @property
+    def view_shift(self) -> int:
+        """Pixels by which more views of a picture are shifted, 0 where it is read once."""
+        return self.model.config.view_shift if self.use_grammar else 0
 
     @torch.inference_mode()
     def predict(self, images: Sequence[Image.Image], batch_size: int) -> Iterator[ScenePrediction]:

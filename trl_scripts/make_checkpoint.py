@@ -6,6 +6,9 @@ python -m trl_scripts.make_checkpoint --model SFT_OUT --tower TOWER_OUT --comman
     --out checkpoints/ig-llm-tiny-clevr
 ```
 
+A model that goes on from a checkpoint (`sft.py --model_name_or_path`) has that one's runs and commands before its own:
+`--base` in the place of `--tower`.
+
 `measure_checkpoint.py` then measures it, `checkpoint_card.py` writes its card.
 """
 
@@ -36,6 +39,7 @@ def make_checkpoint(parsed: argparse.Namespace) -> None:
     if model.config.grammar is None:
         raise CommandError(f"{parsed.model} has no grammar, by which its card says it decodes: train it with sft.py")
     record = training_record(parsed)
+    model.config.view_shift = parsed.view_shift
     model.save_pretrained(parsed.out)
     processor.save_pretrained(parsed.out)
     folder = parsed.out / EVALUATION
@@ -47,21 +51,24 @@ def training_record(parsed: argparse.Namespace) -> dict[str, Any]:
     """How the model was trained: what its trainers logged, and what only the trainer's user knows.
 
     Returns:
-        `summary`, `machine` and `commands` as given; `scenes`, the number of training scenes of the last run; `runs`
-        in their order, each with `what`, `minutes`, `epochs`, `steps` and `peak_memory_mb` of its process, which is
-        null if the run did not note it.
+        `summary`, `machine` and `commands` as given; `scenes`, the number of training scenes of the language model's
+        last run and those of `--base`, which are taken for others; `runs` in their order, each with `what`, `minutes`,
+        `epochs`, `steps` and `peak_memory_mb` of its process, which is null if the run did not note it.
 
     Raises:
         CommandError: if a run is not one that has ended, or the commands cannot be read.
     """
-    stages = [("tower", folder) for folder in parsed.tower]
-    stages += [(LANGUAGE_MODEL, folder) for folder in [*parsed.earlier, parsed.model]]
+    before: dict[str, Any] = {"scenes": 0, "runs": [_run("tower", folder) for folder in parsed.tower or ()]}
+    commands = [_read_text(parsed.commands).strip()]
+    if parsed.base is not None:
+        before = _read_json(parsed.base / EVALUATION / "training.json")
+        commands.insert(0, before["commands"])
     return {
         "summary": parsed.summary,
         "machine": parsed.machine,
-        "scenes": _read_json(parsed.model / "scene_arguments.json")["train_scenes"],
-        "runs": [_run(what, folder) for what, folder in stages],
-        "commands": _read_text(parsed.commands).strip(),
+        "scenes": before["scenes"] + _read_json(parsed.model / "scene_arguments.json")["train_scenes"],
+        "runs": [*before["runs"], _run(LANGUAGE_MODEL, parsed.model)],
+        "commands": "\n".join(commands),
     }
 
 
@@ -91,7 +98,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise CommandError(f"there is no {path}: name the output folder of a training that has ended") from error
+        raise CommandError(
+            f"there is no {path}: name the output folder of a training that has ended, as --base a checkpoint"
+        ) from error
     except ValueError as error:
         raise CommandError(f"{path} is not JSON ({error}): run the training's command again") from error
     return content
@@ -101,11 +110,18 @@ def main(command_line: Sequence[str] | None = None) -> int:
     """Parse and make; returns the exit code: 0, or 2 after one line on the error."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True, help="output folder of sft.py")
-    parser.add_argument("--earlier", type=Path, nargs="*", default=[], help="runs of sft.py that it continues")
-    parser.add_argument("--tower", type=Path, nargs="+", required=True, help="output folders of pretrain_tower.py")
-    parser.add_argument("--commands", type=Path, required=True, help="text file: what was run to build and to train")
+    before = parser.add_mutually_exclusive_group(required=True)
+    before.add_argument("--tower", type=Path, nargs="+", help="output folders of pretrain_tower.py")
+    before.add_argument("--base", type=Path, help="checkpoint of make_checkpoint that the model goes on from")
+    parser.add_argument(
+        "--commands",
+        type=Path,
+        required=True,
+        help="text file: what was run to build and to train; after --base, since then",
+    )
     parser.add_argument("--summary", required=True, help="a sentence or two: what it reads, and what was special")
     parser.add_argument("--machine", required=True, help="what it was trained on, e.g. 2 CPU cores, bfloat16 autocast")
+    parser.add_argument("--view-shift", type=int, default=0, help="pixels; config.view_shift (default: %(default)s)")
     parser.add_argument("--out", type=Path, required=True)
     try:
         make_checkpoint(parser.parse_args(command_line))

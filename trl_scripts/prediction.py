@@ -30,7 +30,9 @@ def run_predict(parsed: argparse.Namespace) -> int:
     exit_code = 0 if len(paths) == len(parsed.images) else 2
     if not paths:
         return exit_code
-    predictor = Predictor.load(parsed.model, parsed.revision, parsed.device, parsed.dtype, not parsed.no_grammar)
+    predictor = Predictor.load(
+        parsed.model, parsed.revision, parsed.device, parsed.dtype, not parsed.no_grammar, parsed.view_shift
+    )
     for start in range(0, len(paths), parsed.batch_size):  # of photographs, all at once would be gigabytes
         exit_code = max(exit_code, _predict_batch(parsed, predictor, paths[start : start + parsed.batch_size]))
     return exit_code

@@ -21,7 +21,7 @@ class ImageToScenePipeline(Pipeline):
     whatever the image processor takes.
 
     Keywords of the call, or of the pipeline for all its calls: `max_new_tokens`, `do_sample`, `temperature`,
-    `generator` and `draft_choices` of `generate_scene`.
+    `generator`, `draft_choices` and `view_shift` of `generate_scene`.
 
     Raises:
         `ValueError`: As `generate_scene`, so for a checkpoint without a grammar; for what is no image; and, at once,

@@ -140,6 +140,8 @@ class IGLLMConfig(LlavaConfig):
             only a cube has one: a tenth of the numbers, and the last of an object to be learned, if at all.
         projector_type (`"linear"` or `"mlp2x_gelu"`, defaults to `"linear"`):
             One linear layer (published) or the two of transformers' LLaVA.
+        view_shift (`int`, defaults to 0):
+            Pixels by which `generate_scene` shifts four more views of each image, to average over; 0: the image alone.
         grammar (`dict`, *optional*):
             The programs that this model may write ([`SceneGrammar`], as `to_dict`), by which `generate_scene` decodes.
             Set by `model.set_grammar`.
@@ -169,6 +171,7 @@ class IGLLMConfig(LlavaConfig):
     float_w: int | float = 1.0
     rotation_w: int | float = 1.0
     projector_type: Literal["linear", "mlp2x_gelu"] = "linear"
+    view_shift: int = 0
     grammar: dict[str, Any] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
@@ -220,6 +223,8 @@ class IGLLMConfig(LlavaConfig):
                 f"vision_feature_layer={self.vision_feature_layer} is not one of the {states} hidden states of a "
                 f"{self.vision_config.model_type!r} tower."
             )
+        if self.view_shift < 0:
+            raise ValueError(f"view_shift must be 0 or a number of pixels, got {self.view_shift}.")
         expected = self._count_image_tokens()
         if self.image_seq_length != expected:
             raise ValueError(

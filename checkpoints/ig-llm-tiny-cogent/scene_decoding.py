@@ -58,10 +58,17 @@ class SceneDecoder:
         sampling: How choices are made.
         max_new_tokens (`int`): Most tokens of an answer.
         drafter ([`Drafter`]): Guesses ahead; not where numbers are fed back.
+        num_views (`int`): Images for each prompt, over whose last hidden states every answer is the mean.
     """
 
     def __init__(
-        self, model: Any, automaton: GrammarAutomaton, sampling: Sampling, max_new_tokens: int, drafter: Drafter
+        self,
+        model: Any,
+        automaton: GrammarAutomaton,
+        sampling: Sampling,
+        max_new_tokens: int,
+        drafter: Drafter,
+        num_views: int = 1,
     ):
         self.model = model
         self.automaton = automaton
@@ -69,6 +76,7 @@ class SceneDecoder:
         self.max_new_tokens = max_new_tokens
         self.feeds_back: bool = model.config.feed_numbers_back
         self.drafter = drafter
+        self.num_views = num_views
         pad_token_id = model.config.text_config.pad_token_id
         self.pad_token_id: int = automaton.grammar.suffix[-1] if pad_token_id is None else pad_token_id
         self.num_passes = 0
@@ -78,7 +86,7 @@ class SceneDecoder:
         self.window = attention_window(self.cache)
 
     def decode(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **images: Any) -> SceneDecodeOutput:
-        """Answer the prompts (B, L), left-padded; `images` as for `forward`."""
+        """Answer the prompts (B, L), left-padded; `images` (B * num_views, …) as for `forward`."""
         begin = ProgramCursor.begin(self.automaton, self.max_new_tokens)
         rows = [AnswerRow(begin, int(length)) for length in attention_mask.sum(-1).tolist()]
         for row in rows:
@@ -110,7 +118,7 @@ class SceneDecoder:
         self._drop_finished()
 
     def _pass(self, prompt: dict[str, torch.Tensor], images: dict[str, Any]) -> torch.Tensor:
-        """Feed all rows, shorter ones padded at the end; returns the last hidden states (B, columns, h)."""
+        """Feed all rows, shorter ones padded at the end; returns the views' mean last states (B, columns, h)."""
         device = self.mask.device
         feeds = [row.feed() for row in self.rows]
         width = max(map(len, feeds))
@@ -130,17 +138,18 @@ class SceneDecoder:
         if self.feeds_back:
             values = self._number_inputs(inputs["input_ids"].shape, width)
             inputs["number_embeds"] = self.model.embed_numbers(inputs["input_ids"], values)
+        inputs["attention_mask"] = self.mask
         outputs = self.model.model(
-            **inputs,
+            **{name: tensor.repeat_interleave(self.num_views, dim=0) for name, tensor in inputs.items()},
             **images,
-            attention_mask=self.mask,
             past_key_values=self.cache,
             use_cache=True,
             return_dict=True,
         )
         self.cache = outputs.past_key_values
         self.num_passes += 1
-        return outputs.last_hidden_state
+        # The vocabulary's logits are linear in these: their mean is that of the views' logits.
+        return outputs.last_hidden_state.unflatten(0, (-1, self.num_views)).mean(dim=1)
 
     def _number_inputs(self, shape: torch.Size, width: int) -> torch.Tensor:
         """Normalised values of the number tokens that are fed, NaN elsewhere."""
@@ -235,7 +244,8 @@ class SceneDecoder:
         if self.rows:
             keep = torch.tensor(going_on, device=self.mask.device)
             self.mask = self.mask[keep]
-            self.cache.batch_select_indices(keep)
+            views = torch.arange(self.num_views, device=keep.device)
+            self.cache.batch_select_indices((keep[:, None] * self.num_views + views).flatten())
 
     def _output(self, rows: list[AnswerRow], input_ids: torch.Tensor) -> SceneDecodeOutput:
         """Pad the answers to one length behind their prompts."""

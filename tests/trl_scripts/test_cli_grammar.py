@@ -109,6 +109,26 @@ def test_a_checkpoint_without_a_grammar_is_decoded_freely_and_says_what_to_do(
     assert "model.set_grammar(processor.make_grammar(training_scenes))" in line
 
 
+def test_views_change_what_is_seen(models: SimpleNamespace, images: list[Path]) -> None:
+    plain, once, shifted = (
+        predict(images, models.grammatical, *flags)[1] for flags in ((), ("--view-shift", "0"), ("--view-shift", "3"))
+    )
+    assert plain == once != shifted
+
+
+def test_views_need_a_grammar(models: SimpleNamespace, images: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["predict", str(images[0]), "--model", str(models.free), "--out", str(images[0].parent / "out")]
+    assert main([*command, "--view-shift", "3"]) == 2
+    assert "--view-shift 3 needs decoding by a grammar" in capsys.readouterr().err.splitlines()[-1]
+    for flags, message in (
+        (["--view-shift", "-1"], "not a whole number"),
+        (["--view-shift", "1", "--no-grammar"], "not allowed"),
+    ):
+        with pytest.raises(SystemExit):
+            main([*command, *flags])
+        assert message in capsys.readouterr().err
+
+
 def test_weights_that_are_not_finite_are_one_line(
     models: SimpleNamespace, images: list[Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,16 +141,18 @@ def test_weights_that_are_not_finite_are_one_line(
     assert own_lines(capsys.readouterr().err)[-1].startswith("igllm predict: the model cannot answer: ")
 
 
-@pytest.mark.parametrize(("flags", "used"), [([], True), (["--no-grammar"], False)])
+@pytest.mark.parametrize(
+    ("flags", "used", "shift"), [([], True, 0), (["--no-grammar"], False, 0), (["--view-shift", "2"], True, 2)]
+)
 def test_evaluate_reports_how_it_decoded(
-    models: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: list[str], used: bool
+    models: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: list[str], used: bool, shift: int
 ) -> None:
     rows = Dataset.from_dict({"image": IMAGES, "program": 2 * [format_program(tiny.LONG_SCENE)]})
     monkeypatch.setattr(evaluation, "load_scene_rows", lambda *_: rows)
     out = tmp_path / "scores.json"
     assert main(["evaluate", "--model", str(models.brief), "--dataset", "any", "--out", str(out), *flags]) == 0
     report = json.loads(out.read_text())
-    assert report["grammar"] is used
+    assert report["grammar"] is used and report["view_shift"] == shift
     assert report["truncated"] == 2
     assert report["scores"]["strict/invalid_rate"] == (0.0 if used else 1.0)
 

@@ -113,7 +113,6 @@ def runs(tmp_path: Path) -> list[str]:
     ended = {"train_runtime": 600.0}
     logs = {
         "tower": [{"elapsed_seconds": 1200.0, "peak_memory_mb": 900.0}, {**ended, "elapsed_seconds": 1800.0}],
-        "first": [{"loss": 1.0}, ended],
         "model": [ended],
     }
     for name, log in logs.items():
@@ -122,7 +121,7 @@ def runs(tmp_path: Path) -> list[str]:
         (tmp_path / name / "trainer_state.json").write_text(json.dumps(state))
     (tmp_path / "model" / "scene_arguments.json").write_text('{"train_scenes": 5000}')
     (tmp_path / "train.txt").write_text("igllm build clevr --out data\n")
-    folders = {"--model": "model", "--earlier": "first", "--tower": "tower", "--commands": "train.txt", "--out": "out"}
+    folders = {"--model": "model", "--tower": "tower", "--commands": "train.txt", "--out": "out"}
     words = [word for option, name in folders.items() for word in (option, str(tmp_path / name))]
     return [*words, "--summary", "It reads.", "--machine", "2 cores"]
 
@@ -130,7 +129,7 @@ def runs(tmp_path: Path) -> list[str]:
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The model that is loaded: it has a grammar and saves nothing but its place."""
-    stand_in = SimpleNamespace(config=SimpleNamespace(grammar={}), save_pretrained=lambda folder: folder.mkdir())
+    stand_in = SimpleNamespace(config=SimpleNamespace(grammar={}), save_pretrained=lambda to: to.mkdir(exist_ok=True))
     monkeypatch.setattr(make_checkpoint, "load_checkpoint", lambda *_: (stand_in, tiny.make_processor()))
     return stand_in
 
@@ -138,19 +137,39 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_the_time_of_a_resumed_run_is_that_of_all_its_parts(runs: list[str], trained: Any, tmp_path: Path) -> None:
     assert make_checkpoint.main(runs) == 0
     record = json.loads((tmp_path / "out" / "evaluation" / "training.json").read_text())
-    assert [run["what"] for run in record["runs"]] == ["tower"] + 2 * ["language model and head"]
-    assert [run["minutes"] for run in record["runs"]] == [30.0, 10.0, 10.0]
-    assert [run["peak_memory_mb"] for run in record["runs"]] == [900.0, None, None]
+    assert [run["what"] for run in record["runs"]] == ["tower", "language model and head"]
+    assert [run["minutes"] for run in record["runs"]] == [30.0, 10.0]
+    assert [run["peak_memory_mb"] for run in record["runs"]] == [900.0, None]
     assert record["scenes"] == 5000 and record["commands"] == "igllm build clevr --out data"
+    assert trained.config.view_shift == 0
+
+
+def test_a_model_that_goes_on_has_the_runs_of_its_base_before_its_own(
+    runs: list[str], trained: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert make_checkpoint.main(runs) == 0
+    (tmp_path / "out").rename(tmp_path / "base")
+    place = runs.index("--tower")
+    going_on = [*runs[:place], "--base", str(tmp_path / "base"), *runs[place + 2 :], "--view-shift", "3"]
+    (tmp_path / "train.txt").write_text("python trl_scripts/sft.py\n")
+    assert make_checkpoint.main(going_on) == 0
+    record = json.loads((tmp_path / "out" / "evaluation" / "training.json").read_text())
+    assert [run["what"] for run in record["runs"]] == ["tower"] + 2 * ["language model and head"]
+    assert record["scenes"] == 10000
+    assert record["commands"] == "igllm build clevr --out data\npython trl_scripts/sft.py"
+    assert trained.config.view_shift == 3
+    (tmp_path / "base" / "evaluation" / "training.json").unlink()
+    assert make_checkpoint.main(going_on) == 2
+    assert f"there is no {tmp_path / 'base' / 'evaluation' / 'training.json'}" in capsys.readouterr().err
 
 
 def test_a_run_that_has_not_ended_is_refused(
     runs: list[str], trained: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "first" / "trainer_state.json").write_text('{"log_history": [{"loss": 1.0}], "epoch": 1.0}')
+    (tmp_path / "tower" / "trainer_state.json").write_text('{"log_history": [{"loss": 1.0}], "epoch": 1.0}')
     assert make_checkpoint.main(runs) == 2
-    assert f"the training in {tmp_path / 'first'} has not ended" in capsys.readouterr().err
-    (tmp_path / "first" / "trainer_state.json").unlink()
+    assert f"the training in {tmp_path / 'tower'} has not ended" in capsys.readouterr().err
+    (tmp_path / "tower" / "trainer_state.json").unlink()
     assert make_checkpoint.main(runs) == 2
     assert "trainer_state.json: name the output folder of a training that has ended" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
