@@ -87,7 +87,7 @@ def try_combination(combination: str, folder: Path, torch_index_url: str | None)
     commands = [
         [*install, *index, "torch"],
         [*install, *requirements(), *TEST_PACKAGES],
-        [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS],
+        [python, "-m", "pytest", "-p", "no:cacheprovider", *TESTS],
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     for command in commands:
