@@ -159,7 +159,7 @@ def compare_checkpoint(images: Any, batch_sizes: tuple[int, ...], repeats: int) 
     report = {}
     for size in batch_sizes:
         inputs = processor.encode_prompt(images[:size])
-        decoders = [stock, generate_scene, generate_scene_without_drafts, generate_scene_from_views]
+        decoders: list[Decoder] = [stock, generate_scene, generate_scene_without_drafts, generate_scene_from_views]
         report[f"batch {size}"] = summarize(time_in_turn(model, inputs, decoders, repeats)) | count_passes(
             model, inputs
         )

@@ -58,7 +58,7 @@ class SceneDecoder:
         sampling: How choices are made.
         max_new_tokens (`int`): Most tokens of an answer.
         drafter ([`Drafter`]): Guesses ahead; not where numbers are fed back.
-        num_views (`int`): Images for each prompt, over whose last hidden states every answer is the mean.
+        num_views (`int`): Images for each prompt; every answer is read from the mean of their last hidden states.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class SceneDecoder:
         )
         self.cache = outputs.past_key_values
         self.num_passes += 1
-        # The vocabulary's logits are linear in these: their mean is that of the views' logits.
+        # The vocabulary's logits are linear in these: of words, it is the mean of the views' logits.
         return outputs.last_hidden_state.unflatten(0, (-1, self.num_views)).mean(dim=1)
 
     def _number_inputs(self, shape: torch.Size, width: int) -> torch.Tensor:

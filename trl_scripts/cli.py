@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from .argument_types import count, positive, resolution
 from .cluster import ENGINES, add_cluster_arguments, run_cluster
 from .errors import CommandError
 from .push import add_push_arguments, run_push
@@ -36,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_build(parser: argparse.ArgumentParser) -> None:
     _add_build_flags(parser)
-    parser.add_argument("--workers", type=_positive, help="Blender processes (default: one per core)")
+    parser.add_argument("--workers", type=positive, help="Blender processes (default: one per core)")
     parser.set_defaults(run=_build)
 
 
@@ -52,17 +53,17 @@ def _add_cluster(parser: argparse.ArgumentParser) -> None:
 def _add_build_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("family", help="clevr, clevr_cogent, two_d, so3, six_dof, shapenet, or one added by a package")
     parser.add_argument("--split", help="one split (default: all of the family)")
-    parser.add_argument("--num-scenes", type=_positive, help="scenes in each split (default: the benchmark's sizes)")
+    parser.add_argument("--num-scenes", type=positive, help="scenes in each split (default: the benchmark's sizes)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--resolution", type=_resolution, metavar="WxH", help="default: the benchmark's")
-    parser.add_argument("--samples", type=_positive, default=16, help="Cycles samples per pixel, before denoising")
+    parser.add_argument("--resolution", type=resolution, metavar="WxH", help="default: the benchmark's")
+    parser.add_argument("--samples", type=positive, default=16, help="Cycles samples per pixel, before denoising")
     parser.add_argument("--ground-truth", action="store_true", help="also fill the columns instance_mask and depth")
     parser.add_argument(
         "--meshes", type=Path, help="shapenet only: folder of your meshes, <category>/<id>/…/*.obj, .glb or .ply"
     )
     parser.add_argument(
         "--picture-seconds",
-        type=_positive,
+        type=positive,
         default=1800,
         help="a worker that needs longer for one picture is taken for hung and replaced (default: %(default)s)",
     )
@@ -71,7 +72,7 @@ def _add_build_flags(parser: argparse.ArgumentParser) -> None:
 
 def _add_import_clevr(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", type=Path, metavar="CLEVR_v1.0", help="unpacked, with images/ and scenes/ in it")
-    parser.add_argument("--num-scenes", type=_positive, help="at most this many of each split (default: all)")
+    parser.add_argument("--num-scenes", type=positive, help="at most this many of each split (default: all)")
     parser.add_argument("--out", type=Path, required=True, help="dataset folder; finished shards in it are kept")
     parser.set_defaults(run=_import_clevr)
 
@@ -87,8 +88,8 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
 def _add_render(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("program", type=Path, help=".txt program, or .json as `predict` writes it")
     parser.add_argument("-o", "--out", type=Path, required=True, help="file ending in .png, .blend, .glb or .usd")
-    parser.add_argument("--resolution", type=_resolution, metavar="WxH", help="default: the family's")
-    parser.add_argument("--samples", type=_positive, default=64, help="Cycles samples per pixel, before denoising")
+    parser.add_argument("--resolution", type=resolution, metavar="WxH", help="default: the family's")
+    parser.add_argument("--samples", type=positive, default=64, help="Cycles samples per pixel, before denoising")
     parser.add_argument(
         "--family",
         choices=["clevr", "so3", "six_dof", "shapenet"],
@@ -121,7 +122,7 @@ def _add_experiment(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pages", type=Path, default=Path("model_cards/experiments"), help="default: %(default)s")
     parser.add_argument("--arms", nargs="+", metavar="ARM", help="only these (default: all of the recipe)")
     parser.add_argument("--seeds", nargs="+", type=int, metavar="SEED", help="only these (default: all of the recipe)")
-    parser.add_argument("--jobs", type=_positive, default=1, help="runs at a time, one thread each (default: 1)")
+    parser.add_argument("--jobs", type=positive, default=1, help="runs at a time, one thread each (default: 1)")
     parser.add_argument("--report-to", help="tensorboard, trackio, … as for transformers (default: none)")
     parser.add_argument("--smoke", action="store_true", help="four steps on a few scenes, all of it in OUT/smoke")
     parser.set_defaults(run=_experiment)
@@ -137,36 +138,17 @@ def _add_model_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--revision", help="commit, tag or branch of a Hub repository")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, mps, … (default: cpu)")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
-    parser.add_argument("--batch-size", type=_positive, default=16)
+    parser.add_argument("--batch-size", type=positive, default=16)
     decoding = parser.add_mutually_exclusive_group()
     decoding.add_argument(
         "--no-grammar", action="store_true", help="decode freely by transformers' generate: answers may be no programs"
     )
     decoding.add_argument(
         "--view-shift",
-        type=_count,
+        type=count,
         metavar="PIXELS",
         help="also read each picture shifted by as many pixels each way, and average; 0: once (default: the model's)",
     )
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
-    return int(text)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
-
-
-def _resolution(text: str) -> tuple[int, int]:
-    width, separator, height = text.partition("x")
-    if not (separator and width.isdecimal() and height.isdecimal() and int(width) and int(height)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not WIDTHxHEIGHT in pixels, e.g. 320x240")
-    return int(width), int(height)
 
 
 # Each command imports what it needs when it runs: torch and bpy take seconds.

@@ -73,7 +73,7 @@ class FairPairs:
             The other labels, and `PRIOR_ROWS` (B, L).
 
         Raises:
-            ValueError: if a row has other colours or shapes than those of its objects, in the text around the program.
+            CommandError: if a row has other colours or shapes than those of its objects, around the program.
         """
         priors = torch.full_like(labels, NO_PRIOR)
         colors, shapes = (self._places(labels, attribute) for attribute in ("color", "shape"))
@@ -82,8 +82,9 @@ class FairPairs:
                 continue
             for attribute, places in (("color", colors[row]), ("shape", shapes[row])):
                 if int(places.sum()) != len(scene):
-                    raise ValueError(
-                        f"{int(places.sum())} words of {attribute}s for {len(scene)} objects: is one in answer_prefix?"
+                    raise CommandError(
+                        f"{int(places.sum())} words of {attribute}s are learned for {len(scene)} objects: the text "
+                        "around the program (answer_prefix, answer_suffix) has one of them; leave out --fair_pairs"
                     )
                 priors[row, places] = torch.tensor([self._row(attribute, item) for item in scene])
         return labels.masked_fill(priors != NO_PRIOR, IGNORE_INDEX), priors

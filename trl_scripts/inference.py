@@ -59,7 +59,10 @@ class Predictor:
         use_grammar = use_grammar and model.config.grammar is not None
         if view_shift is not None:
             if view_shift and not use_grammar:
-                raise CommandError(f"--view-shift {view_shift} needs decoding by a grammar: leave it out")
+                raise CommandError(
+                    f"{source} is not decoded by a grammar, and --view-shift {view_shift} needs one: leave out "
+                    "--view-shift, or give the model a grammar"
+                )
             model.config.view_shift = view_shift
         return cls(model.eval(), processor, use_grammar)
 

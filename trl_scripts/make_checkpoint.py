@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .argument_types import count
 from .errors import CommandError
 from .evaluation import write_report
 from .inference import load_checkpoint
@@ -39,7 +40,8 @@ def make_checkpoint(parsed: argparse.Namespace) -> None:
     if model.config.grammar is None:
         raise CommandError(f"{parsed.model} has no grammar, by which its card says it decodes: train it with sft.py")
     record = training_record(parsed)
-    model.config.view_shift = parsed.view_shift
+    if parsed.view_shift is not None:
+        model.config.view_shift = parsed.view_shift
     model.save_pretrained(parsed.out)
     processor.save_pretrained(parsed.out)
     folder = parsed.out / EVALUATION
@@ -58,6 +60,8 @@ def training_record(parsed: argparse.Namespace) -> dict[str, Any]:
     Raises:
         CommandError: if a run is not one that has ended, or the commands cannot be read.
     """
+    if parsed.base is not None and parsed.base.resolve() == parsed.out.resolve():
+        raise CommandError(f"--out {parsed.out} is --base: the base's own record would be lost, name another folder")
     before: dict[str, Any] = {"scenes": 0, "runs": [_run("tower", folder) for folder in parsed.tower or ()]}
     commands = [_read_text(parsed.commands).strip()]
     if parsed.base is not None:
@@ -112,7 +116,7 @@ def main(command_line: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", type=Path, required=True, help="output folder of sft.py")
     before = parser.add_mutually_exclusive_group(required=True)
     before.add_argument("--tower", type=Path, nargs="+", help="output folders of pretrain_tower.py")
-    before.add_argument("--base", type=Path, help="checkpoint of make_checkpoint that the model goes on from")
+    before.add_argument("--base", type=Path, help="checkpoint that the model went on from, on other scenes")
     parser.add_argument(
         "--commands",
         type=Path,
@@ -121,7 +125,7 @@ def main(command_line: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--summary", required=True, help="a sentence or two: what it reads, and what was special")
     parser.add_argument("--machine", required=True, help="what it was trained on, e.g. 2 CPU cores, bfloat16 autocast")
-    parser.add_argument("--view-shift", type=int, default=0, help="pixels; config.view_shift (default: %(default)s)")
+    parser.add_argument("--view-shift", type=count, metavar="PIXELS", help="config.view_shift (default: the model's)")
     parser.add_argument("--out", type=Path, required=True)
     try:
         make_checkpoint(parser.parse_args(command_line))

@@ -28,6 +28,9 @@ from .number_token_loss import NumberTokenLoss
 from .scene_collator import SceneCollator
 from .whole_checkpoints import WholeCheckpointTrainer
 
+LOSS_PARTS = ("ce_loss", "number_loss", "number_token_loss", "pair_loss")
+"""Names under which `SceneSFTTrainer` logs the parts of its loss, as far as a model has them."""
+
 
 class SceneSFTTrainer(FiniteLossTrainer, WholeCheckpointTrainer, HubSFTTrainer):
     """`SFTTrainer` that trains on `IGLLMForSceneProgram`'s own loss, cross-entropy + float_w * number loss.

@@ -161,20 +161,22 @@ class GrammarGenerationMixin:
             do_sample (`bool`), temperature (`float`), generator (`torch.Generator`):
                 Draw choices instead of taking the best ones; numbers are never drawn.
             draft_choices (`int`, *optional*):
-                Choices guessed ahead for each row in each pass. By default 12 for one row, fewer for more, and always
-                that there is one more object. Greedy results do not depend on it; nor do samples of one row, while
-                rows of a batch share the generator and draw from it in the order in which they come to choose. A
-                model with `config.feed_numbers_back` makes no guesses, whatever is given: what follows a number
-                depends on it, and each number takes a pass.
+                Choices guessed ahead for each row in each pass. By default 12 for one row, fewer for more rows or
+                views, and always that there is one more object. Greedy results do not depend on it; nor do samples of
+                one row, while rows of a batch share the generator and draw from it in the order in which they come to
+                choose. A model with `config.feed_numbers_back` makes no guesses, whatever is given: what follows a
+                number depends on it, and each number takes a pass.
             view_shift (`int`, *optional*):
-                Pixels by which four more views of each image are shifted; every answer is then the mean over the five
-                (`image_views.py`), for up to five times the work. 0: the image alone. By default `config.view_shift`.
+                Pixels by which four more views of each image are shifted. Every answer is then read from the mean of
+                the five last hidden states (`image_views.py`): of words, that is the mean of the logits. Each pass is
+                up to five times the work. 0: the image alone. By default `config.view_shift`.
 
         Raises:
             `ValueError`: If the checkpoint has no grammar, the images are not one of the two, there is no prompt,
                 prompts end with padding, `max_new_tokens` does not hold an empty program, logits or numbers are not
                 finite, the attention is another one, layers are of another kind or slide too soon, the model is in
-                training with gradient checkpointing, or `view_shift` is negative or not 0 with `image_features`.
+                training with gradient checkpointing, or `view_shift` is negative, not smaller than the images, or not
+                0 with `image_features` or with other than one image for each prompt.
         """
         self._check_cache_can_be_masked()
         if (pixel_values is None) == (image_features is None):
@@ -189,7 +191,7 @@ class GrammarGenerationMixin:
         if max_new_tokens is None:
             max_new_tokens = self._own_max_new_tokens
         automaton = self.grammar_automaton
-        images, num_views = self._view(pixel_values, image_features, view_shift)
+        images, num_views = self._view(len(input_ids), pixel_values, image_features, view_shift)
         drafter = Drafter.for_batch(automaton, len(input_ids) * num_views)
         if draft_choices is not None:
             drafter = Drafter(automaton, draft_choices, expect_objects=False)
@@ -198,13 +200,20 @@ class GrammarGenerationMixin:
         return decoder.decode(input_ids, attention_mask, **images)
 
     def _view(
-        self, pixel_values: torch.Tensor | None, image_features: torch.Tensor | None, view_shift: int | None
+        self,
+        batch_size: int,
+        pixel_values: torch.Tensor | None,
+        image_features: torch.Tensor | None,
+        view_shift: int | None,
     ) -> tuple[dict[str, torch.Tensor], int]:
         """The images as for `forward`, with all of their views, and how many views of each these are."""
         shift: int = self.config.view_shift if view_shift is None else view_shift
-        if shift < 0:
-            raise ValueError(f"view_shift must be 0 or a number of pixels, got {shift}.")
-        if pixel_values is not None and shift:
+        if shift and pixel_values is not None:
+            if len(pixel_values) != batch_size:
+                raise ValueError(
+                    f"view_shift={shift} needs one image for each prompt, got {len(pixel_values)} for {batch_size}: "
+                    "pass view_shift=0."
+                )
             return {"pixel_values": shifted_views(pixel_values, shift)}, NUM_VIEWS
         if shift:
             raise ValueError(
@@ -237,11 +246,14 @@ class GrammarGenerationMixin:
 
         Calls that [`generate_scene`] can answer are given to it. The others (beam search, a streamer, …, also where
         `generation_config` asks for beams or samples) are transformers' own `generate`, held to the same grammar by a
-        [`GrammarLogitsProcessor`].
+        [`GrammarLogitsProcessor`]; it looks at an image once, whatever `config.view_shift` says.
 
         Args:
             inputs (`torch.LongTensor` (B, L), *optional*): Prompts; `input_ids` in `kwargs` is the same.
             kwargs: Everything `generate` takes.
+
+        Raises:
+            `ValueError`: As the two, and for a `view_shift` where `generate_scene` cannot answer.
         """
         kwargs = {name: value for name, value in kwargs.items() if value is not None}
         if inputs is not None:
@@ -251,6 +263,9 @@ class GrammarGenerationMixin:
         if is_greedy and kwargs.get("num_beams", 1) == 1 and kwargs.keys() <= _SCENE_ARGUMENTS | {"num_beams"}:
             kwargs.pop("num_beams", None)
             return self.generate_scene(**kwargs)
+        if shift := kwargs.pop("view_shift", 0):
+            others = sorted(kwargs.keys() - _SCENE_ARGUMENTS)
+            raise ValueError(f"view_shift={shift} is for generate_scene, which has no {others}: leave out the one.")
         room = kwargs.get("max_new_tokens", kwargs.get("generation_config", own).max_new_tokens)
         # Prompts of embeddings are no part of the sequences.
         prompt_length = kwargs["input_ids"].shape[1] if "input_ids" in kwargs else 0

@@ -96,6 +96,37 @@ def test_a_choice_is_made_by_the_mean_of_the_views_logits(processor: IGLLMProces
     assert noted and noted[0]["object"] == pytest.approx(float(chances.max()), abs=1e-5)
 
 
+def test_numbers_are_read_from_the_mean_of_the_views_states(processor: IGLLMProcessor) -> None:
+    model = make_grammatical(processor, seed=11)
+    inputs = processor.encode_prompt(tiny.make_images(1))
+    output = model.generate_scene(**inputs, max_new_tokens=ROOM, view_shift=4)
+    assert output.sequences is not None and output.numbers is not None and model.numeric_head is not None
+    ids = output.sequences.repeat(NUM_VIEWS, 1)
+    with torch.no_grad():
+        states = model.model(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            pixel_values=shifted_views(inputs["pixel_values"], 4),
+            return_dict=True,
+        ).last_hidden_state.mean(0)
+        places = output.numbers[0].isfinite().nonzero().flatten()
+        values, _ = model.numeric_head.read(model.numeric_head(states[places - 1]))
+    assert len(places)
+    torch.testing.assert_close(output.numbers[0, places], values, rtol=0, atol=1e-4)
+
+
+def test_padded_prompts_say_the_same(kind: tuple[IGLLMProcessor, IGLLMForSceneProgram]) -> None:
+    processor, model = kind
+    inputs = processor.encode_prompt(tiny.make_images(2))
+    expected = model.generate_scene(**inputs, max_new_tokens=ROOM, view_shift=2)
+    padding = torch.full((2, 3), processor.tokenizer.pad_token_id)
+    inputs["input_ids"] = torch.cat([padding, inputs["input_ids"]], dim=1)
+    inputs["attention_mask"] = torch.cat([torch.zeros_like(padding), inputs["attention_mask"]], dim=1)
+    padded = model.generate_scene(**inputs, max_new_tokens=ROOM, view_shift=2)
+    assert expected.sequences is not None and padded.sequences is not None
+    assert torch.equal(padded.sequences[:, 3:], expected.sequences)
+
+
 def test_the_configuration_says_what_is_done_by_default(processor: IGLLMProcessor, tmp_path: Path) -> None:
     model = make_grammatical(processor, seed=1)
     model.config.view_shift = 3
@@ -116,8 +147,15 @@ def test_the_configuration_says_what_is_done_by_default(processor: IGLLMProcesso
 def test_what_has_no_views_is_refused(processor: IGLLMProcessor) -> None:
     model = make_grammatical(processor)
     inputs = processor.encode_prompt(tiny.make_images(1))
-    with pytest.raises(ValueError, match="view_shift must be 0 or a number of pixels, got -1"):
-        model.generate_scene(**inputs, view_shift=-1)
+    for shift in (-1, 40, 100_000, 1.5):
+        with pytest.raises(ValueError, match=f"smaller than the model's images of 64x40, got {shift}: 0 reads each"):
+            model.generate_scene(**inputs, view_shift=shift)  # type: ignore[arg-type]  # a wrong one, too
+    two_images = {**inputs, "pixel_values": inputs["pixel_values"].repeat(2, 1, 1, 1)}
+    with pytest.raises(ValueError, match="view_shift=2 needs one image for each prompt, got 2 for 1"):
+        model.generate_scene(**two_images, view_shift=2)
+    with pytest.raises(ValueError, match=r"view_shift=2 is for generate_scene, which has no \['num_beams'\]"):
+        model.generate_by_grammar(**inputs, view_shift=2, num_beams=2, max_new_tokens=ROOM)
+    assert model.generate_by_grammar(**inputs, view_shift=0, num_beams=2, max_new_tokens=ROOM).sequences is not None
     with pytest.raises(
         StrictDataclassClassValidationError, match="view_shift must be 0 or a number of pixels, got -2"
     ):

@@ -124,6 +124,16 @@ def test_the_index_of_the_card_comes_back_as_it_was(checkpoint: Path) -> None:
     assert [result["dataset"]["split"] for result in index[0]["results"]] == ["val_id", "val_ood"]
 
 
+def test_the_card_says_how_often_a_picture_is_read(
+    checkpoint: Path, model: IGLLMForSceneProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_card(checkpoint)
+    assert "views" not in (checkpoint / "README.md").read_text()
+    monkeypatch.setattr(model.config, "view_shift", 3)
+    write_card(checkpoint)
+    assert "five views of the picture: as it is, and shifted by 3 pixels" in (checkpoint / "README.md").read_text()
+
+
 def test_results_come_back_as_they_were(checkpoint: Path) -> None:
     write_card(checkpoint, "user/scenes")
     entries = read_results(checkpoint / ".eval_results" / "ig_llm.yaml")

@@ -119,7 +119,10 @@ def test_views_change_what_is_seen(models: SimpleNamespace, images: list[Path]) 
 def test_views_need_a_grammar(models: SimpleNamespace, images: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
     command = ["predict", str(images[0]), "--model", str(models.free), "--out", str(images[0].parent / "out")]
     assert main([*command, "--view-shift", "3"]) == 2
-    assert "--view-shift 3 needs decoding by a grammar" in capsys.readouterr().err.splitlines()[-1]
+    assert (
+        f"{models.free} is not decoded by a grammar, and --view-shift 3 needs one"
+        in capsys.readouterr().err.splitlines()[-1]
+    )
     for flags, message in (
         (["--view-shift", "-1"], "not a whole number"),
         (["--view-shift", "1", "--no-grammar"], "not allowed"),

@@ -168,7 +168,7 @@ def test_a_word_around_the_program_is_named(
     fair: FairPairs, processor: IGLLMProcessor, words: list[str], scene: int
 ) -> None:
     labels = torch.tensor([[token(processor, word) for word in words]])
-    with pytest.raises(ValueError, match=r"2 words of (color|shape)s for 1 objects: is one in answer_prefix"):
+    with pytest.raises(CommandError, match=r"2 words of (color|shape)s are learned for 1 objects: the text around"):
         fair.take_out(labels, SCENES[scene:])
 
 

@@ -125,7 +125,7 @@ def test_the_command_reports_scores_of_pictures(tmp_path: Path, monkeypatch: pyt
     answers = [ScenePrediction.from_text(text) for text in (format_program(POINT), "no program")]
     monkeypatch.setattr(evaluation, "load_scene_rows", lambda *_: rows)
     monkeypatch.setattr(evaluation, "predict_rows", lambda *_: answers)
-    monkeypatch.setattr(evaluation.Predictor, "load", lambda *_: SimpleNamespace(use_grammar=False))
+    monkeypatch.setattr(evaluation.Predictor, "load", lambda *_: SimpleNamespace(use_grammar=False, view_shift=0))
     out = tmp_path / "scores.json"
     assert main(["evaluate", "--model", "any", "--dataset", "any", "--image-space", "--out", str(out)]) == 0
     scores = json.loads(out.read_text())["scores"]
@@ -144,7 +144,7 @@ def test_a_picture_that_fails_takes_no_other_scores_with_it(
     rows = Dataset.from_dict({"image": [Image.new("RGB", (64, 48))], "program": [format_program(POINT)]})
     monkeypatch.setattr(evaluation, "load_scene_rows", lambda *_: rows)
     monkeypatch.setattr(evaluation, "predict_rows", lambda *_: [ScenePrediction.from_text(format_program(POINT))])
-    monkeypatch.setattr(evaluation.Predictor, "load", lambda *_: SimpleNamespace(use_grammar=False))
+    monkeypatch.setattr(evaluation.Predictor, "load", lambda *_: SimpleNamespace(use_grammar=False, view_shift=0))
     monkeypatch.setattr(image_space, "_render_pair", fail)
     out = tmp_path / "scores.json"
     assert main(["evaluate", "--model", "any", "--dataset", "any", "--image-space", "--out", str(out)]) == 2

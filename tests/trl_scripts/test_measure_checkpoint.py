@@ -29,6 +29,7 @@ class StandIn:
     """A predictor that answers every picture with the first scene."""
 
     use_grammar = True
+    view_shift = 0
 
     def predict(self, images: Sequence[Image.Image], batch_size: int) -> Iterator[ScenePrediction]:
         return (ScenePrediction.from_text(format_program(SCENES[0].program)) for _ in images)
@@ -129,7 +130,8 @@ def runs(tmp_path: Path) -> list[str]:
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The model that is loaded: it has a grammar and saves nothing but its place."""
-    stand_in = SimpleNamespace(config=SimpleNamespace(grammar={}), save_pretrained=lambda to: to.mkdir(exist_ok=True))
+    config = SimpleNamespace(grammar={}, view_shift=1)
+    stand_in = SimpleNamespace(config=config, save_pretrained=lambda to: to.mkdir(exist_ok=True))
     monkeypatch.setattr(make_checkpoint, "load_checkpoint", lambda *_: (stand_in, tiny.make_processor()))
     return stand_in
 
@@ -141,7 +143,7 @@ def test_the_time_of_a_resumed_run_is_that_of_all_its_parts(runs: list[str], tra
     assert [run["minutes"] for run in record["runs"]] == [30.0, 10.0]
     assert [run["peak_memory_mb"] for run in record["runs"]] == [900.0, None]
     assert record["scenes"] == 5000 and record["commands"] == "igllm build clevr --out data"
-    assert trained.config.view_shift == 0
+    assert trained.config.view_shift == 1, "what the model had is lost"
 
 
 def test_a_model_that_goes_on_has_the_runs_of_its_base_before_its_own(
@@ -158,6 +160,11 @@ def test_a_model_that_goes_on_has_the_runs_of_its_base_before_its_own(
     assert record["scenes"] == 10000
     assert record["commands"] == "igllm build clevr --out data\npython trl_scripts/sft.py"
     assert trained.config.view_shift == 3
+    onto_itself = [str(tmp_path / "base") if word == str(tmp_path / "out") else word for word in going_on]
+    assert make_checkpoint.main(onto_itself) == 2
+    assert "is --base" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        make_checkpoint.main([*going_on[:-1], "-3"])
     (tmp_path / "base" / "evaluation" / "training.json").unlink()
     assert make_checkpoint.main(going_on) == 2
     assert f"there is no {tmp_path / 'base' / 'evaluation' / 'training.json'}" in capsys.readouterr().err

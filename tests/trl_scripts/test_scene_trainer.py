@@ -16,7 +16,7 @@ from modeling_igllm import IGLLMProcessor, format_program
 from trl_scripts.errors import CommandError
 from trl_scripts.fair_pairs import FairPairs
 from trl_scripts.scene_collator import SceneCollator
-from trl_scripts.scene_trainer import SceneSFTTrainer, check_number_head_learns
+from trl_scripts.scene_trainer import LOSS_PARTS, SceneSFTTrainer, check_number_head_learns
 
 
 def make_rows() -> Dataset:
@@ -123,11 +123,11 @@ def test_both_parts_of_the_loss_are_logged(processor: IGLLMProcessor, tmp_path: 
     assert logs["number_loss"] > 0
 
 
-def test_the_loss_of_colors_is_a_part_in_training_and_evaluation(processor: IGLLMProcessor, tmp_path: Path) -> None:
+def test_the_loss_of_pairs_is_a_part_in_training_and_evaluation(processor: IGLLMProcessor, tmp_path: Path) -> None:
     trainer = make_trainer(processor, tmp_path, fair_pairs=make_fair_pairs(processor))
     trainer.train()
     logs = next(entry for entry in trainer.state.log_history if "loss" in entry)
-    assert logs["pair_loss"] > 0
+    assert logs["pair_loss"] > 0 and {name for name in logs if name.endswith("_loss")} <= set(LOSS_PARTS)
     assert logs["loss"] == pytest.approx(logs["ce_loss"] + logs["number_loss"] + logs["pair_loss"], rel=1e-3)
     red = format_program(tiny.SHORT_SCENE).replace("color='blue'", "color='red'")
     assert "color='red'" in red

@@ -14,6 +14,7 @@ from ..evaluation import metric_text
 from ..inference import Predictor
 from ..merge_adapter import merge_adapter
 from ..run_clock import SECONDS, RunClock
+from ..scene_trainer import LOSS_PARTS
 from ..sft import train
 from .callbacks import CURVE, CurveScores, ProgressLines, Scores
 from .data import load_rows
@@ -22,7 +23,7 @@ from .recipe import Curve, Recipe
 from .scoring import score
 from .trained import Trained
 
-_LOSSES = ("loss", "ce_loss", "number_loss", "number_token_loss", "color_loss")
+_LOSSES = ("loss", *LOSS_PARTS)
 
 
 def train_sft(run: Run, recipe: Recipe, folders: Folders) -> Trained:
