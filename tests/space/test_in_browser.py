@@ -75,6 +75,7 @@ def screenshot(page, name: str, tmp_path: Path) -> None:
     """Into the folder of the variable SCREENSHOTS, for a person to look at."""
     folder = Path(os.environ.get("SCREENSHOTS") or tmp_path)
     folder.mkdir(parents=True, exist_ok=True)
+    page.wait_for_timeout(700)  # what comes up fades in
     page.screenshot(path=folder / name, full_page=True)
 
 
