@@ -6,18 +6,26 @@ python -m benchmarks.robustness checkpoints/ig-llm-tiny-clevr --scenes 100
 
 Every scene is rendered plainly, as training data is, and then once for each variant with one thing changed; objects
 and camera stay. Figures are differences of strict scores to the plain pictures, in points of a hundred. They go into
-the checkpoint's `evaluation/robustness.json`, from which `trl_scripts/checkpoint_card.py` writes its card. Other
-versions of Blender are not among the variants: one Python holds one bpy.
+the checkpoint's `evaluation/robustness.json`, from which `trl_scripts/checkpoint_card.py` writes its card.
+
+One Python holds one bpy. The same scenes rendered by another version of Blender (`igllm build` in an environment that
+has it) are added to that file afterwards:
+
+```bash
+igllm build clevr --split val_id --num-scenes 100 --seed 1 --resolution 160x120 --out other_blender
+python -m benchmarks.robustness checkpoints/ig-llm-tiny-clevr --built other_blender
+```
 """
 
 import argparse
 import io
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from PIL import Image
@@ -32,9 +40,12 @@ from dataset_builders.rendering.session import RenderSession
 from dataset_builders.rendering.settings import RenderQuality
 from dataset_builders.sampled_scene import AreaLight, SampledScene
 from modeling_igllm import SceneProgram, format_program
+from trl_scripts.camera_space import scene_facts
+from trl_scripts.errors import CommandError
 from trl_scripts.evaluation import metric_text, score_texts, write_report
 from trl_scripts.inference import Predictor
 from trl_scripts.measured_files import EVALUATION
+from trl_scripts.scene_rows import load_scene_rows
 
 SHARES = ("count_exact", "size", "color", "material", "shape", "f1@0.5m", "exact")
 """The strict scores that are shares of what is right: their differences are points of a hundred."""
@@ -159,6 +170,33 @@ def measure(parsed: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def add_built(report: dict[str, Any], predictor: Predictor, dataset: str) -> dict[str, Any]:
+    """The report with one more variant: its scenes, as another Blender has built them into a dataset.
+
+    Raises:
+        CommandError: if the dataset's scenes are others, or its Blender is the report's own.
+    """
+    family, split = report["family"], report["split"]
+    sample = find_family(family).sample
+    wanted = [SceneProgram(sample(family, split, report["seed"], i).objects) for i in range(report["scenes"])]
+    rows = load_scene_rows(dataset, family, split)
+    if list(rows["program"]) != [format_program(program) for program in wanted]:
+        raise CommandError(
+            f"{dataset} has not the {report['scenes']} scenes of {family}, {split}, seed {report['seed']}, which the "
+            "others are compared on: build these"
+        )
+    versions = cast(list[str], scene_facts(dataset, family, split)["bpy_versions"])
+    if report["bpy_version"] in (version.split()[0] for version in versions):  # without the "LTS" of some
+        raise CommandError(
+            f"{dataset} was built by Blender {report['bpy_version']}, as the others: build it by another"
+        )
+    name = " and ".join(f"Blender {version}" for version in versions)
+    scores = strict_scores(predictor, list(rows["image"]), list(rows["program"]), split)
+    print(name, differences(scores, report["plain"]))
+    added = {name: {"what": name, "difference": differences(scores, report["plain"])}}
+    return {**report, "variants": report["variants"] | added}
+
+
 def main() -> None:
     """Parse, measure and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -169,10 +207,15 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=100)
     parser.add_argument("--samples", type=int, default=16, help="of all variants but the one that has its own")
     parser.add_argument("--sheet", type=Path, help="PNG: the first scene in every variant")
+    parser.add_argument("--built", help="dataset of the same scenes by another Blender: added to what was measured")
     parsed = parser.parse_args()
-    folder = parsed.checkpoint / EVALUATION
-    folder.mkdir(exist_ok=True)
-    write_report(folder / "robustness.json", measure(parsed))
+    path = parsed.checkpoint / EVALUATION / "robustness.json"
+    path.parent.mkdir(exist_ok=True)
+    if parsed.built is None:
+        write_report(path, measure(parsed))
+    else:
+        predictor = Predictor.load(str(parsed.checkpoint), None, "cpu", "float32")
+        write_report(path, add_built(json.loads(path.read_text()), predictor, parsed.built))
 
 
 if __name__ == "__main__":

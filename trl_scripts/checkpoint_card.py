@@ -218,6 +218,7 @@ def _values(checkpoint: Path, measured: Measured, benchmark: str) -> dict[str, A
         "rotation_deg_high": measured.splits[0].number("scores", "strict/rotation_deg_hi"),
         "real_images_table": real_images_table(measured),
         "robustness": measured.robustness,
+        "other_blenders": [name for name in measured.robustness.value("variants") if name.startswith("Blender")],
         "robustness_table": robustness_table(measured),
     }
 

@@ -134,6 +134,19 @@ def test_the_card_says_how_often_a_picture_is_read(
     assert "five views of the picture: as it is, and shifted by 3 pixels" in (checkpoint / "README.md").read_text()
 
 
+def test_the_card_says_which_blenders_were_tried(checkpoint: Path) -> None:
+    write_card(checkpoint)
+    assert "Other versions of Blender were not tried" in (checkpoint / "README.md").read_text()
+    files = measured_files()
+    variants = files["robustness"]["variants"]
+    variants["Blender 4.2.1"] = {**next(iter(variants.values())), "what": "Blender 4.2.1"}
+    write_files(checkpoint, files)
+    write_card(checkpoint)
+    card = (checkpoint / "README.md").read_text()
+    assert "| Blender 4.2.1 |" in card and "Other versions of Blender" not in card
+    assert "robustness checkpoints/ig-llm-test --built other_1" in card
+
+
 def test_results_come_back_as_they_were(checkpoint: Path) -> None:
     write_card(checkpoint, "user/scenes")
     entries = read_results(checkpoint / ".eval_results" / "ig_llm.yaml")
