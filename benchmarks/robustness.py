@@ -20,6 +20,7 @@ python -m benchmarks.robustness checkpoints/ig-llm-tiny-clevr --built other_blen
 import argparse
 import io
 import json
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -197,8 +198,8 @@ def add_built(report: dict[str, Any], predictor: Predictor, dataset: str) -> dic
     return {**report, "variants": report["variants"] | added}
 
 
-def main() -> None:
-    """Parse, measure and write."""
+def main() -> int:
+    """Parse, measure and write; returns the exit code: 0, or 2 after one line on the error."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--family", default="clevr", choices=["clevr", "clevr_cogent"])
@@ -210,13 +211,20 @@ def main() -> None:
     parser.add_argument("--built", help="dataset of the same scenes by another Blender: added to what was measured")
     parsed = parser.parse_args()
     path = parsed.checkpoint / EVALUATION / "robustness.json"
-    path.parent.mkdir(exist_ok=True)
-    if parsed.built is None:
-        write_report(path, measure(parsed))
-    else:
-        predictor = Predictor.load(str(parsed.checkpoint), None, "cpu", "float32")
-        write_report(path, add_built(json.loads(path.read_text()), predictor, parsed.built))
+    try:
+        if parsed.built is not None and not path.is_file():
+            raise CommandError(f"there is no {path}, which --built adds to: run this without --built first")
+        path.parent.mkdir(exist_ok=True)
+        if parsed.built is None:
+            write_report(path, measure(parsed))
+        else:
+            predictor = Predictor.load(str(parsed.checkpoint), None, "cpu", "float32")
+            write_report(path, add_built(json.loads(path.read_text()), predictor, parsed.built))
+    except CommandError as error:
+        print(f"robustness: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

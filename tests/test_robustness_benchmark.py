@@ -77,8 +77,9 @@ def test_scenes_of_another_blender_are_added(tmp_path: Path, monkeypatch: pytest
     (name,) = added["variants"].keys() - {"rough"}
     assert name.startswith(f"Blender {here}") and added["variants"]["rough"] == report["variants"]["rough"]
     assert added["variants"][name]["difference"]["exact"] == pytest.approx(100 * (0.5 - 0.75))
-    with pytest.raises(CommandError, match="has not the 3 scenes of clevr, val_id, seed 1"):
-        robustness.add_built({**report, "scenes": 3}, predictor, str(tmp_path / "data"))
+    for other, named in (({"scenes": 3}, "3 scenes of clevr, val_id, seed 1"), ({"seed": 2}, "2 scenes of .* seed 2")):
+        with pytest.raises(CommandError, match=f"has not the {named}"):
+            robustness.add_built({**report, **other}, predictor, str(tmp_path / "data"))
     with pytest.raises(CommandError, match=f"was built by Blender {here}, as the others: build it by another"):
         robustness.add_built({**report, "bpy_version": here}, predictor, str(tmp_path / "data"))
 
